@@ -1,0 +1,1 @@
+"""Finding where on the screen the phone points."""

@@ -1,0 +1,1 @@
+"""Putting cut-outs into applications: one small interface, one driver a file."""

@@ -1,0 +1,1 @@
+"""ONNX and CoreML models for phones."""

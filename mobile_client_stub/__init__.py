@@ -1,0 +1,1 @@
+"""The phone: web page, Python client, simulated camera, demo."""

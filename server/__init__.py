@@ -1,0 +1,1 @@
+"""The segmentation server: a photograph goes in, a cut-out comes out."""
