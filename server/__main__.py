@@ -1,0 +1,258 @@
+"""``python -m server``: serve, cut, models."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from server import registry
+from server.app import Settings, create_app, parse_tap
+from server.cutout import Cutout, Stopwatch, cut
+from server.errors import BadInput, BadOption, DeviceUnavailable, NoObject, ServerError
+from server.images import Limits, decode, encode_png
+from server.segmenter import Segmenter, Tap
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}
+NO_OBJECT_EXIT = 3
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--model", default=registry.DEFAULT_MODEL, show_default=True, help="Registry name ('python -m server models')."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights file instead of the installed one.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--require-gpu", is_flag=True, help="Refuse to start without a CUDA device.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.pass_context
+def main(
+    context: click.Context, model: str, weights: Path | None, device: str, require_gpu: bool, host: str, port: int
+) -> None:
+    """Cut objects out of photographs: a server, and the same on the command line."""
+    if context.invoked_subcommand:
+        return
+    if require_gpu:
+        _require_gpu()
+        device = "cuda"
+    from server.wsgi import serving
+
+    registry.load(model, weights=weights, device=device)
+    app = create_app(Settings(model=model, weights=weights, device=device))
+    try:
+        with serving(app, host, port) as (bound_host, bound_port):
+            click.echo(f"Serving model '{model}' at http://{bound_host}:{bound_port} (POST /v1/cut); stop with Ctrl+C.")
+            threading.Event().wait()
+    except OSError as error:
+        raise click.ClickException(f"Cannot listen on {host}:{port} ({error}): choose another --port.") from error
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+
+
+@main.command("cut")
+@click.argument("source", metavar="IN")
+@click.option("-o", "--out", required=True, help="File, folder, or - for standard output.")
+@click.option("--model", default=registry.DEFAULT_MODEL, show_default=True)
+@click.option("--weights", type=click.Path(path_type=Path))
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--tap", metavar="X,Y", help="Pixel of the upright image on the object that is meant.")
+@click.option("--crop", is_flag=True, help="Crop to the object instead of keeping the photo's size.")
+@click.option("--only-mask", is_flag=True, help="Write the 8-bit grey map instead of the cut-out.")
+@click.option(
+    "--bgcolor", metavar="COLOR", help="Lay the object on a colour (#rrggbb or a name) instead of transparency."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON line an image on standard output (standard error with -o -)."
+)
+def cut_command(
+    source: str,
+    out: str,
+    model: str,
+    weights: Path | None,
+    device: str,
+    tap: str | None,
+    crop: bool,
+    only_mask: bool,
+    bgcolor: str | None,
+    as_json: bool,
+) -> None:
+    """Cut the object out of IN: a file, a folder, or - for standard input.
+
+    Exit code 3 when no object was found in a single picture; nothing is written then. In a folder each failure is reported and
+    the rest goes on.
+    """
+    if only_mask and bgcolor:
+        raise BadOption("--only-mask writes a grey map: leave out --bgcolor.")
+    job = _Job(
+        registry.load(model, weights=weights, device=device),
+        parse_tap(tap),
+        crop,
+        only_mask,
+        _color(bgcolor),
+        as_json,
+        out == "-",
+    )
+    if source != "-" and Path(source).is_dir():
+        sys.exit(job.folder(Path(source), Path(out)))
+    sys.exit(job.single(source, out))
+
+
+class _Job:
+    """One call of ``cut`` with its options."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        tap: Tap | None,
+        crop: bool,
+        only_mask: bool,
+        bgcolor: tuple[int, int, int] | None,
+        as_json: bool,
+        to_stdout: bool,
+    ) -> None:
+        self.segmenter, self.tap, self.crop, self.only_mask, self.bgcolor = segmenter, tap, crop, only_mask, bgcolor
+        self.as_json, self.to_stdout = as_json, to_stdout
+
+    def single(self, source: str, out: str) -> int:
+        data = sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1) if source == "-" else _read(Path(source))
+        try:
+            encoded, summary = self.run(data)
+        except NoObject as error:
+            self.report(source, {"status": "no_object", "message": error.message}, error.message)
+            return NO_OBJECT_EXIT
+        if self.to_stdout:
+            sys.stdout.buffer.write(encoded)
+        else:
+            _write(Path(out), encoded)
+        self.report(source, summary, f"{source} -> {out}")
+        return 0
+
+    def folder(self, source: Path, out: Path) -> int:
+        if self.to_stdout:
+            raise BadOption("A folder needs a folder as output: give -o FOLDER.")
+        pictures = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
+        if not pictures:
+            raise BadInput(f"There are no pictures in {source}.")
+        out.mkdir(parents=True, exist_ok=True)
+        failed = 0
+        for path in pictures:
+            try:
+                encoded, summary = self.run(_read(path))
+                _write(out / f"{path.stem}.png", encoded)
+                self.report(str(path), summary, f"{path} -> {out / f'{path.stem}.png'}")
+            except ServerError as error:
+                failed += 1
+                status = "no_object" if isinstance(error, NoObject) else "failed"
+                self.report(str(path), {"status": status, "message": error.message}, f"{path}: {error.message}")
+        return 1 if failed == len(pictures) else 0
+
+    def run(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
+        clock = Stopwatch()
+        with clock.stage("decode"):
+            image = decode(data)
+        cutout = cut(image, self.segmenter, tap=self.tap)
+        with clock.stage("encode"):
+            encoded = encode_png(self.pixels(cutout))
+        summary = cutout.summary()
+        summary["timings_ms"].update({name: round(ms, 1) for name, ms in clock.timings_ms.items()})
+        return encoded, summary
+
+    def pixels(self, cutout: Cutout) -> Any:
+        if self.only_mask:
+            return cutout.rgba[..., 3] if self.crop else cutout.mask()
+        rgba = cutout.rgba if self.crop else cutout.full()
+        if self.bgcolor is None:
+            return rgba
+        alpha = rgba[..., 3:].astype("float32") / 255
+        return (rgba[..., :3] * alpha + (1 - alpha) * self.bgcolor + 0.5).astype("uint8")
+
+    def report(self, source: str, summary: dict[str, Any], sentence: str) -> None:
+        text = json.dumps({"image": source, **summary}) if self.as_json else sentence
+        click.echo(text, err=self.to_stdout or (not self.as_json and summary["status"] != "ok"))
+
+
+@main.command("models")
+@click.option("--json", "as_json", is_flag=True)
+def models_command(as_json: bool) -> None:
+    """List the models: task, parameters, GMACs, input, state of the weights, licences, source."""
+    rows = [
+        {
+            "name": model.name,
+            "task": model.task,
+            "parameters": model.parameters,
+            "gmacs": model.gmacs,
+            "input": model.input,
+            "weights": model.weights(),
+            "code_licence": model.code_licence,
+            "weights_licence": model.weights_licence,
+            "source": model.source,
+            "default": model.name == registry.DEFAULT_MODEL,
+        }
+        for model in registry.models().values()
+    ]
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for model in registry.models().values():
+        size = f"{model.parameters / 1e6:.2f} M parameters" if model.parameters else "no parameters"
+        macs = f", {model.gmacs:.2f} GMAC" if model.gmacs else ""
+        click.echo(f"{model.name}{' (default)' if model.name == registry.DEFAULT_MODEL else ''}: {model.task}")
+        click.echo(f"    {size}{macs}; input {model.input}; weights: {model.weights()}")
+        click.echo(f"    code {model.code_licence}; weights {model.weights_licence}; {model.source}")
+
+
+def _require_gpu() -> None:
+    try:
+        import torch
+    except ImportError as error:
+        raise DeviceUnavailable("--require-gpu needs the torch extra: pip install 'ar-copy-paste[torch]'.") from error
+    if not torch.cuda.is_available():
+        raise DeviceUnavailable(
+            "--require-gpu was given, but there is no CUDA device: check the driver, or leave the option out."
+        )
+
+
+def _color(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise BadOption(f"'{text}' is not a colour: give #rrggbb or a name such as white.") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
+
+
+def run() -> None:
+    """The entry point: an error of ours is one line and exit code 1."""
+    try:
+        main.main(prog_name="python -m server", standalone_mode=True)
+    except ServerError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

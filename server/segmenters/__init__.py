@@ -1,0 +1,1 @@
+"""Models that run without torch, one a file."""
