@@ -1,0 +1,1 @@
+"""The encoders, one family a file, in the layouts their ImageNet or SAM weights come in."""
