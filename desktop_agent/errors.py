@@ -2,6 +2,7 @@
 
     AgentError                  anything the agent reports; ``title``, ``code`` and ``status`` as the HTTP face shows them
     ├── BadRequest              a field is missing, malformed or out of range
+    │   └── UnreadableView      the photo of the screen cannot be decoded
     ├── Unauthorized            no device token, or one that is not known
     ├── NotFound                no such clip, page or monitor
     ├── ScreenUnavailable       nothing to capture: no display, no permission, unreadable picture
@@ -33,6 +34,11 @@ class BadRequest(AgentError):
     title = "The request is not valid"
     code = "bad_request"
     status = 400
+
+
+class UnreadableView(BadRequest):
+    title = "The photo of the screen cannot be read"
+    code = "unreadable_image"
 
 
 class Unauthorized(AgentError):

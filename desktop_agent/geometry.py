@@ -120,7 +120,7 @@ class Homography:
     @classmethod
     def scaling(cls, sx: float, sy: float | None = None) -> Homography:
         """Change of resolution by the factors ``sx`` and ``sy`` (exact, since corners lie at integers)."""
-        return cls(np.diag([sx, sx if sy is None else sy, 1.0]))
+        return cls(np.diag(np.array([sx, sx if sy is None else sy, 1.0], dtype=np.float64)))
 
     @classmethod
     def translation(cls, dx: float, dy: float) -> Homography:

@@ -1,0 +1,281 @@
+"""The agent's core: a photo becomes a clip, a view becomes a place on the screen, a clip lands there.
+
+No HTTP here. Every outcome of aiming and pasting is a value (``Aim``, ``PasteResult``); only requests that make no sense raise.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from desktop_agent.clips import Clip, ClipStore
+from desktop_agent.errors import AgentError, PasteFailed, ScreenUnavailable, UnreadableView
+from desktop_agent.geometry import Placement, Point
+from desktop_agent.locate import Localizer, Location
+from desktop_agent.paste.driver import RGBA, Landing, PasteDriver
+from desktop_agent.screen import RGB, Screenshot, ScreenSource
+from desktop_agent.segmentation import Segmentation
+from desktop_agent.windows import Window, WindowProbe, window_at
+
+REMEMBERED_KEYS = 256
+
+
+@dataclass(frozen=True)
+class PasteResult:
+    """The object that ``/paste`` answers with. ``point`` is where the cut-out's centre lands, in the virtual desktop's pixels."""
+
+    status: Literal["pasted", "refused", "failed", "retry_after_markers"]
+    message: str
+    reason: str | None = None
+    point: Point | None = None
+    monitor: int | None = None
+    scale: float | None = None
+    rotation: float | None = None
+    confidence: float = 0.0
+    landing: Landing | None = None
+
+    def public(self) -> dict[str, Any]:
+        """As JSON shows it: pixel centres at integers."""
+        landing = self.landing
+        return {
+            "status": self.status,
+            "point": point_json(self.point, self.monitor),
+            "scale": rounded(self.scale, 5),
+            "rotation": rounded(self.rotation, 3),
+            "confidence": round(self.confidence, 4),
+            "reason": self.reason,
+            "message": self.message,
+            "application": landing.application if landing else None,
+            "driver": landing.driver if landing else None,
+            "anchor": landing.anchor if landing else None,
+            "landing_error_px": rounded(landing.landing_error_px, 3) if landing else None,
+        }
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where the cut-out would land while the person aims; ``point`` is None where that is not known."""
+
+    message: str
+    reason: str | None = None
+    point: Point | None = None
+    monitor: int | None = None
+    scale: float | None = None
+    rotation: float | None = None
+    confidence: float = 0.0
+
+    @classmethod
+    def refused(cls, error: UnreadableView) -> Aim:
+        return cls(error.message, error.code)
+
+    def public(self) -> dict[str, Any]:
+        """As JSON shows it: pixel centres at integers."""
+        return {
+            "locked": self.point is not None,
+            "point": point_json(self.point, self.monitor),
+            "scale": rounded(self.scale, 5),
+            "rotation": rounded(self.rotation, 3),
+            "confidence": round(self.confidence, 4),
+            "reason": self.reason,
+            "message": self.message,
+        }
+
+
+def point_json(point: Point | None, monitor: int | None) -> dict[str, Any] | None:
+    if point is None:
+        return None
+    x, y = point.external()
+    return {"x": round(x, 3), "y": round(y, 3), "monitor": monitor}
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """Screenshots taken when a request began; their features are computed while the photo still uploads."""
+
+    screenshots: list[Screenshot]
+    prepared: Future[None]
+
+
+class Agent:
+    """Owns the collaborators and the threads; ``close`` stops them."""
+
+    def __init__(
+        self,
+        *,
+        segmentation: Segmentation,
+        screen: ScreenSource,
+        clips: ClipStore,
+        choose_driver: Callable[[Window | None], PasteDriver],
+        windows: WindowProbe,
+        localizer: Localizer | None = None,
+    ) -> None:
+        self.segmentation, self.screen, self.clips = segmentation, screen, clips
+        self.localizer = localizer or Localizer()
+        self._choose_driver, self._windows = choose_driver, windows
+        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="arcp-features")
+        self._pasting = threading.Lock()
+        self._results: OrderedDict[tuple[str, str], Future[PasteResult]] = OrderedDict()
+        self._results_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Wait for running work and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def copy(
+        self,
+        device: str,
+        photo: bytes,
+        *,
+        tap: tuple[float, float] | None = None,
+        model: str | None = None,
+        mode: str = "object",
+    ) -> tuple[Clip, dict[str, float]]:
+        """Cut the object out of a photo and keep it. Returns the clip and the stages' milliseconds; raises ``AgentError``."""
+        result = self.segmentation.cut(photo, tap=tap, model=model, mode=mode)
+        left, top, right, bottom = result.box
+        clip = self.clips.add(
+            device,
+            result.png,
+            size=(right - left, bottom - top),
+            photo_size=result.photo_size,
+            box=result.box,
+            score=result.score,
+            model=result.model,
+            server=result.server,
+        )
+        return clip, result.timings_ms
+
+    def capture(self) -> Capture:
+        """Screenshots now, their features in the background. Raises ``ScreenUnavailable``."""
+        screenshots = self.screen.grab()
+
+        def prepare() -> None:
+            for screenshot in screenshots:
+                self.localizer.prepare(screenshot)
+
+        return Capture(screenshots, self._pool.submit(prepare))
+
+    def aim(self, view: RGB, capture: Capture, placement: Placement | None = None) -> Aim:
+        """Where the cut-out would land, for one small frame."""
+        location = self._locate(view, capture)
+        if location.status != "located":
+            return Aim(location.message, _reason(location), confidence=location.confidence)
+        target = self._target(capture, location, placement or centered(view, 1.0))
+        return Aim(
+            location.message,
+            point=target.center,
+            monitor=location.monitor,
+            scale=target.scale,
+            rotation=target.rotation,
+            confidence=location.confidence,
+        )
+
+    def paste(
+        self, clip: Clip, view: RGB, capture: Capture, placement: Placement | None = None, *, key: str | None = None
+    ) -> PasteResult:
+        """Paste a clip where the view points. The same ``key`` of the same device never pastes twice: it gets the first answer."""
+        if key is None:
+            return self._paste(clip, view, capture, placement)
+        mine: Future[PasteResult] = Future()
+        with self._results_lock:
+            first = self._results.setdefault((clip.device, key), mine)
+            while len(self._results) > REMEMBERED_KEYS:
+                self._results.popitem(last=False)
+        if first is mine:
+            try:
+                mine.set_result(self._paste(clip, view, capture, placement))
+            except BaseException as error:
+                with self._results_lock:
+                    self._results.pop((clip.device, key), None)
+                mine.set_exception(error)
+                raise
+        return first.result()
+
+    def _paste(self, clip: Clip, view: RGB, capture: Capture, placement: Placement | None) -> PasteResult:
+        from server.images import decode_rgba
+
+        cutout = decode_rgba(self.clips.png(clip))
+        location = self._locate(view, capture)
+        if location.status != "located":
+            return PasteResult("refused", location.message, _reason(location), confidence=location.confidence)
+        target = self._target(capture, location, placement or centered(view, photo_scale(view, clip)))
+        result = PasteResult(
+            "failed",
+            "",
+            point=target.center,
+            monitor=location.monitor,
+            scale=target.scale,
+            rotation=target.rotation,
+            confidence=location.confidence,
+        )
+        if not any(shot.monitor.rect.contains(target.center) for shot in capture.screenshots):
+            message = "The cut-out would land outside the screen: point further inside it."
+            return replace(result, status="refused", reason="off_screen", message=message)
+        try:
+            landing = self._put(cutout, target)
+        except PasteFailed as error:
+            return replace(result, reason=error.code, message=error.message)
+        except ScreenUnavailable as error:
+            return replace(result, reason=error.code, message=error.message)
+        except Exception:
+            logging.getLogger("desktop_agent").exception("a paste driver failed")
+            message = (
+                "The paste failed unexpectedly; the cut-out is kept. Try again, or paste it into another application."
+            )
+            return replace(result, reason="internal_error", message=message)
+        return replace(result, status="pasted", message=f"Pasted into {landing.application}.", landing=landing)
+
+    def _put(self, cutout: RGBA, target: Placement) -> Landing:
+        with self._pasting:  # one pointer, one clipboard: two phones take turns
+            window = window_at(self._windows.stack(), target.center)
+            return self._choose_driver(window).paste(cutout, target, window)
+
+    def _locate(self, view: RGB, capture: Capture) -> Location:
+        capture.prepared.result()
+        return self.localizer.locate(view, capture.screenshots)
+
+    @staticmethod
+    def _target(capture: Capture, location: Location, placement: Placement) -> Placement:
+        """The placement on the virtual desktop of a cut-out that floats at ``placement`` over the view."""
+        if location.homography is None:
+            raise AgentError("a located view has a homography")
+        shot = next(shot for shot in capture.screenshots if shot.monitor.index == location.monitor)
+        on_monitor = placement.through(location.homography)
+        return replace(on_monitor, center=shot.to_desktop(on_monitor.center))
+
+
+def _reason(location: Location) -> str | None:
+    return location.reason.value if location.reason else None
+
+
+def centered(view: RGB, scale: float) -> Placement:
+    """In the middle of the view."""
+    height, width = view.shape[:2]
+    return Placement(Point(width / 2, height / 2), scale)
+
+
+def photo_scale(view: RGB, clip: Clip) -> float:
+    """View pixels per cut-out pixel when the object is to look as large as it did in its photo."""
+    return float(max(view.shape[:2]) / max(clip.photo_size))
+
+
+def decode_view(data: bytes) -> RGB:
+    """A photo or frame of the screen -> uint8 HxWx3 RGB. Raises ``UnreadableView``."""
+    from server.errors import BadInput
+    from server.images import decode
+
+    try:
+        return np.ascontiguousarray(decode(data))
+    except BadInput as error:
+        raise UnreadableView(error.message) from error
