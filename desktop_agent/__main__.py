@@ -1,0 +1,165 @@
+"""``python -m desktop_agent``: run the agent; locate, paste, doctor, devices, clips."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import click
+
+from desktop_agent import doctor
+from desktop_agent.clips import ClipStore
+from desktop_agent.devices import DeviceStore
+from desktop_agent.errors import AgentError
+from desktop_agent.home import home
+from desktop_agent.locate.command import locate
+from desktop_agent.paste.command import paste
+
+
+@click.group(invoke_without_command=True)
+@click.option("--server", metavar="URL", help="Segmentation server to use instead of the embedded model.")
+@click.option("--server-key", metavar="KEY", help="Its API key.", envvar="ARCP_SERVER_KEY")
+@click.option("--host", default="0.0.0.0", show_default=True, help="Address on which phones are served (https).")
+@click.option(
+    "--port",
+    default=8765,
+    show_default=True,
+    type=click.IntRange(0, 65534),
+    help="Loopback port; phones use the next one.",
+)
+@click.option("--name", default=socket.gethostname(), help="How the phone names this computer.")
+@click.option("--no-lan", is_flag=True, help="Loopback only.")
+@click.option(
+    "--screen",
+    default="auto",
+    show_default=True,
+    metavar="auto|virtual|FILE",
+    help="What is looked at and pasted into.",
+)
+@click.option("--cert", type=click.Path(exists=True, path_type=Path), help="Your own certificate (PEM).")
+@click.option("--key", type=click.Path(exists=True, path_type=Path), help="Its private key (PEM).")
+@click.option("--no-browser", is_flag=True, help="Do not open the board.")
+@click.pass_context
+def main(
+    context: click.Context,
+    server: str | None,
+    server_key: str | None,
+    host: str,
+    port: int,
+    name: str,
+    no_lan: bool,
+    screen: str,
+    cert: Path | None,
+    key: Path | None,
+    no_browser: bool,
+) -> None:
+    """The desktop agent: finds where a phone points on this computer's screen and pastes cut-outs there."""
+    if context.invoked_subcommand:
+        return
+    from desktop_agent.runtime import Options, running
+
+    if (cert is None) != (key is None):
+        raise AgentError("Give --cert and --key together.")
+    options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key)
+    try:
+        with running(options) as agent:
+            click.echo(
+                f"Agent at {agent.url} (board: {agent.url}/board); cutting with {agent.agent.segmentation.name}. Stop with Ctrl+C."
+            )
+            _print_pairing(agent.pairing_url(), agent.lan_url is not None)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+
+
+def _print_pairing(url: str, for_phones: bool) -> None:
+    if for_phones:
+        import segno
+
+        segno.make(url, error="m").terminal(out=sys.stdout, compact=True)
+        click.echo(f"Scan with the phone within three minutes, or type: {url}")
+        click.echo("The browser warns once, because this computer made its own certificate: choose 'continue'.")
+    else:
+        click.echo(f"For this computer only: {url}")
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True)
+def doctor_command(as_json: bool) -> None:
+    """Check what is there, and name the command that installs what is missing."""
+    findings = doctor.examine()
+    if as_json:
+        click.echo(json.dumps([finding.public() for finding in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok  ' if finding.ok else 'MISS'} {finding.name}: {finding.detail}")
+            if finding.fix:
+                click.echo(f"     {finding.fix}")
+    sys.exit(0 if all(finding.ok or finding.optional for finding in findings) else 1)
+
+
+@main.group("devices", invoke_without_command=True)
+@click.pass_context
+def devices_group(context: click.Context) -> None:
+    """List the paired devices; 'devices revoke ID' lets one go."""
+    if context.invoked_subcommand:
+        return
+    devices = DeviceStore(home() / "devices.json").all()
+    for device in devices:
+        click.echo(f"{device.id}  {device.name}")
+    if not devices:
+        click.echo("No device is paired: start the agent and scan the code.")
+
+
+@devices_group.command("revoke")
+@click.argument("device_id", metavar="ID")
+def revoke(device_id: str) -> None:
+    """The device must pair again; its clips are deleted."""
+    device = DeviceStore(home() / "devices.json").revoke(device_id)
+    ClipStore(home() / "clips").forget(device.id)
+    click.echo(f"{device.name} is no longer paired.")
+
+
+@main.group("clips", invoke_without_command=True)
+@click.pass_context
+def clips_group(context: click.Context) -> None:
+    """List the kept cut-outs of all devices; 'clips delete ID' deletes one."""
+    if context.invoked_subcommand:
+        return
+    clips = ClipStore(home() / "clips").all()
+    for clip in clips:
+        click.echo(f"{clip.id}  {clip.size[0]} x {clip.size[1]}  {home() / 'clips' / clip.device / f'{clip.id}.png'}")
+    if not clips:
+        click.echo("No cut-outs are kept.")
+
+
+@clips_group.command("delete")
+@click.argument("clip_id", metavar="ID")
+def delete_clip(clip_id: str) -> None:
+    """Delete one cut-out."""
+    store = ClipStore(home() / "clips")
+    found = [clip for clip in store.all() if clip.id == clip_id]
+    if not found:
+        raise AgentError(f"There is no clip '{clip_id}': 'python -m desktop_agent clips' lists them.")
+    store.delete(found[0])
+    click.echo("Deleted.")
+
+
+main.add_command(locate)
+main.add_command(paste)
+
+
+def run() -> None:
+    """The entry point: an error of ours is one line and exit code 1."""
+    try:
+        main.main(prog_name="python -m desktop_agent", standalone_mode=True)
+    except AgentError as error:
+        click.echo(f"Error: {error.message}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,93 @@
+"""What is there and what is missing for the agent's work, each with the command that helps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from desktop_agent.errors import AgentError
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check. ``fix`` says what to do; ``optional`` ones do not make the doctor fail."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+    optional: bool = False
+
+    def public(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """All checks that make sense on this platform."""
+    findings = [_python(), _segmentation(), _screen()]
+    if sys.platform == "linux":
+        findings += [_xlib(), _xclip()]
+    return [*findings, _network()]
+
+
+def _python() -> Finding:
+    import cv2
+
+    return Finding("python", True, f"Python {sys.version.split()[0]}, OpenCV {cv2.__version__}")
+
+
+def _segmentation() -> Finding:
+    import server
+
+    try:
+        server.load(server.DEFAULT_MODEL)
+    except server.ServerError as error:
+        return Finding("cut-out model", False, error.message)
+    return Finding("cut-out model", True, f"'{server.DEFAULT_MODEL}' loads")
+
+
+def _screen() -> Finding:
+    from desktop_agent.screen import open_screen
+
+    try:
+        screenshots = open_screen("auto").grab()
+    except AgentError as error:
+        return Finding(
+            "screen", False, error.message, "Start the agent inside a desktop session, or with --screen virtual."
+        )
+    sizes = ", ".join(f"{shot.monitor.rect.width} x {shot.monitor.rect.height}" for shot in screenshots)
+    return Finding("screen", True, f"{len(screenshots)} monitor(s): {sizes}")
+
+
+def _xlib() -> Finding:
+    try:
+        import Xlib
+    except ImportError:
+        return Finding("python-xlib", False, "not installed", "pip install 'python-xlib>=0.33'")
+    if tuple(Xlib.__version__) < (0, 33):
+        version = ".".join(map(str, Xlib.__version__))
+        fix = "pip uninstall python3-xlib && pip install --force-reinstall 'python-xlib>=0.33'"
+        return Finding("python-xlib", False, f"{version} is too old (the python3-xlib fork shadows it)", fix)
+    return Finding("python-xlib", True, ".".join(map(str, Xlib.__version__)))
+
+
+def _xclip() -> Finding:
+    if os.environ.get("WAYLAND_DISPLAY") and not os.environ.get("DISPLAY"):
+        return Finding("clipboard", False, "Wayland without XWayland", "Log in with an X11 session.", optional=True)
+    if shutil.which("xclip"):
+        return Finding("clipboard", True, "xclip")
+    return Finding("clipboard", False, "xclip is missing", "sudo apt install xclip   (or dnf, pacman)")
+
+
+def _network() -> Finding:
+    from desktop_agent.tls import local_addresses
+
+    addresses = local_addresses()
+    if addresses:
+        return Finding("network", True, f"phones reach this computer at {addresses[0]}", optional=True)
+    return Finding(
+        "network", False, "no network address", "Connect to the Wi-Fi of the phone, or open a hotspot.", optional=True
+    )
