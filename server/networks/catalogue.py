@@ -45,3 +45,20 @@ NETWORKS: dict[str, NetworkInfo] = {}
 
 def _add(info: NetworkInfo) -> None:
     NETWORKS[info.name] = info
+
+
+_add(
+    NetworkInfo(
+        name="basnet",
+        builder="server.networks.basnet:basnet",
+        task="salient and camouflaged objects",
+        input_size=(256, 256),
+        channels=3,
+        parameters=87_060_360,
+        gmacs=127.00,
+        code_licence="MIT",
+        weights_licence=RESEARCH,
+        source="Qin et al., CVPR 2019; github.com/xuebinqin/BASNet",
+        keys="basnet",
+    )
+)
