@@ -1,0 +1,180 @@
+"""From a rough pose to a fraction of a pixel: the screenshot is drawn into the view and the difference is tracked away."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop_agent.geometry import Homography, Point
+from desktop_agent.locate.features import Grey
+from desktop_agent.locate.screens import PreparedScreen
+
+Float = NDArray[np.float64]
+Light = NDArray[np.float32]
+
+LENS_PRIOR = 0.015
+"""Standard deviation of a phone's remaining radial coefficient, in units of the focal length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rendering:
+    """What the view (HxW) would show: ``image`` HxW uint8, ``inside`` HxW bool where the screen is."""
+
+    image: Grey
+    inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """The better homography, its tracked points (Nx2 view and screen pixels, which fit), the radial coefficient and the standard
+    deviation of the point under the view's centre in screen pixels."""
+
+    homography: Homography
+    view_xy: Float
+    screen_xy: Float
+    inlier: NDArray[np.bool_]
+    lens: float
+    sigma: float
+
+
+def render(screen: PreparedScreen, homography: Homography, size: tuple[int, int]) -> Rendering:
+    """Draw the screenshot as a view of ``size`` (width, height) would show it under ``homography`` (view -> screen)."""
+    width, height = size
+    center = Point(width / 2, height / 2)
+    wanted = math.log2(max(homography.scale_at(center), 1e-6))
+    level = screen.levels[min(max(round(wanted), 0), len(screen.levels) - 1)]
+    ratio = Homography.scaling(level.shape[1] / screen.width, level.shape[0] / screen.height)
+    half = Homography.translation(-0.5, -0.5)
+    matrix = (half @ ratio @ homography @ Homography.translation(0.5, 0.5)).matrix
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    image = cv2.warpPerspective(level, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    corners = np.array([(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5)])
+    mapped = homography.apply(corners)
+    ahead = (homography.depth(corners) > 0).all()
+    if ahead and (mapped > 0).all() and (mapped < (screen.width, screen.height)).all():
+        inside = np.ones((height, width), bool)
+    else:
+        ones = np.full(level.shape, 255, np.uint8)
+        inside = cv2.warpPerspective(ones, matrix, size, flags=flags) > 127
+    return Rendering(np.asarray(image, dtype=np.uint8), np.asarray(inside, dtype=np.bool_))
+
+
+def normalised(grey: Grey, radius: float) -> Grey:
+    """Local contrast normalisation: the mean becomes 128, a standard deviation 40 grey levels; noise stays small."""
+    image = grey.astype(np.float32)
+    mean = cv2.GaussianBlur(image, (0, 0), radius)
+    deviation = cv2.sqrt(np.maximum(cv2.GaussianBlur(image * image, (0, 0), radius) - mean * mean, 0))
+    return np.asarray(cv2.convertScaleAbs((image - mean) / (deviation + 6) * 40 + 128), dtype=np.uint8)
+
+
+def refine(
+    view: Grey, screen: PreparedScreen, homography: Homography, *, points: int = 350, window: int = 21, levels: int = 2
+) -> Refined | None:
+    """Track the drawn screenshot to the view (Lucas-Kanade, forward and backward) and fit plane and lens to the tracks.
+
+    ``homography`` maps this ``view``'s pixels; the error it bears is about ``window`` 2^``levels`` / 2 pixels. None when fewer than
+    eight tracks agree.
+    """
+    height, width = view.shape
+    drawn = render(screen, homography, (width, height))
+    radius = max(4.0, width / 60)
+    target, source = normalised(view, radius), normalised(drawn.image, radius)
+    usable = cv2.erode(drawn.inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
+    corners = cv2.goodFeaturesToTrack(source, points, 0.01, max(4.0, width / 110), mask=usable, blockSize=5)
+    if corners is None or len(corners) < 8:
+        return None
+    start = corners.reshape(-1, 1, 2).astype(np.float32)
+    side = (window, window)
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, winSize=side, maxLevel=levels)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(target, source, there, None, winSize=side, maxLevel=levels)
+    loop = np.hypot(*(back - start)[:, 0].T)
+    good = (ok.ravel() == 1) & (ok_back.ravel() == 1) & (loop < 0.7)
+    if good.sum() < 8:
+        return None
+    view_xy = there[good, 0].astype(np.float64) + 0.5
+    screen_xy = homography.apply(start[good, 0].astype(np.float64) + 0.5)
+    return fit_plane_and_lens(homography, view_xy, screen_xy, (width, height))
+
+
+def fit_plane_and_lens(
+    homography: Homography, view_xy: Float, screen_xy: Float, view_size: tuple[int, int]
+) -> Refined | None:
+    """Least squares over the screen -> view homography and one radial coefficient, after a robust start; None without one."""
+    center = np.array(view_size, np.float64) / 2
+    unit = max(view_size) / 2
+    drift = np.hypot(*(homography.inverse().apply(screen_xy) - view_xy).T)
+    start, mask = cv2.findHomography(screen_xy, view_xy, cv2.USAC_MAGSAC, 2.0, maxIters=2000, confidence=0.999)
+    if start is None or mask.sum() < 8 or not np.isfinite(drift).all():
+        return None
+    to_unit = Homography(np.array([[1 / unit, 0, -center[0] / unit], [0, 1 / unit, -center[1] / unit], [0, 0, 1.0]]))
+    middle, reach = screen_xy.mean(axis=0), max(float(screen_xy.std()), 1e-6)
+    from_unit = Homography(np.array([[reach, 0, middle[0]], [0, reach, middle[1]], [0, 0, 1.0]]))
+    seen = to_unit.apply(view_xy)
+    plane = (screen_xy - middle) / reach
+    inner = to_unit @ Homography(start) @ from_unit
+    fitted = _gauss_newton(inner.matrix / inner.matrix[2, 2], plane, seen, noise=1.0 / unit)
+    if fitted is None:
+        return None
+    matrix, lens, inlier, covariance = fitted
+    found = (from_unit @ Homography(matrix).inverse() @ to_unit).matrix
+    result = Homography(found / float(found[2] @ (*center, 1)))
+    spot = Point(float(center[0]), float(center[1]))
+    jacobian = result.jacobian(spot) * unit
+    back = Homography(matrix).inverse().apply([(0.0, 0.0)])
+    rows = _plane_rows(matrix, back, np.zeros((1, 2)))[:, :8]
+    sigma = math.sqrt(max(0.0, float(np.trace(jacobian @ rows @ covariance[:8, :8] @ rows.T @ jacobian.T)) / 2))
+    return Refined(result, view_xy, screen_xy, inlier, lens, sigma)
+
+
+def _plane_rows(matrix: Float, plane: Float, seen: Float) -> Float:
+    """Derivatives of the residual G(plane) - bend(seen): 2Nx9, by the eight plane parameters and the lens, x rows before y rows."""
+    x, y = plane.T
+    depth = plane @ matrix[2, :2] + matrix[2, 2]
+    u = (plane @ matrix[0, :2] + matrix[0, 2]) / depth
+    v = (plane @ matrix[1, :2] + matrix[1, 2]) / depth
+    o = np.zeros_like(x)
+    square = (seen**2).sum(axis=1)
+    one = np.ones_like(x)
+    by_x = np.stack([x, y, one, o, o, o, -u * x, -u * y], axis=1) / depth[:, None]
+    by_y = np.stack([o, o, o, x, y, one, -v * x, -v * y], axis=1) / depth[:, None]
+    return np.vstack([np.column_stack([by_x, -seen[:, 0] * square]), np.column_stack([by_y, -seen[:, 1] * square])])
+
+
+def _gauss_newton(
+    matrix: Float, plane: Float, seen: Float, noise: float
+) -> tuple[Float, float, NDArray[np.bool_], Float] | None:
+    """Iteratively reweighted (Cauchy) fit; ``noise`` is about one pixel in the units of ``seen``."""
+    lens = 0.0
+    width = 1.5 * noise
+    covariance = np.eye(9)
+    for step in range(8):
+        projected = Homography(matrix).apply(plane)
+        residual = (projected - seen * (1 + lens * (seen**2).sum(axis=1, keepdims=True))).T.ravel()
+        distance = np.hypot(residual[: len(plane)], residual[len(plane) :])
+        if step:
+            width = max(0.15 * noise, 1.5 * float(np.median(distance)))
+        weight = 1 / (1 + (distance / width) ** 2)
+        weights = np.concatenate([weight, weight])
+        rows = _plane_rows(matrix, plane, seen)
+        spread = max(float((weights * residual**2).sum() / max(weights.sum() - 9, 1.0)), (0.03 * noise) ** 2)
+        normal = (rows * weights[:, None]).T @ rows / spread
+        normal[8, 8] += 1 / LENS_PRIOR**2
+        gradient = (rows * weights[:, None]).T @ residual / spread
+        gradient[8] += lens / LENS_PRIOR**2
+        try:
+            covariance = np.linalg.inv(normal)
+        except np.linalg.LinAlgError:
+            return None
+        change = -covariance @ gradient
+        matrix = matrix + np.append(change[:8], 0).reshape(3, 3)
+        lens += float(change[8])
+        if not np.isfinite(matrix).all() or abs(lens) > 0.3:
+            return None
+    inlier = distance < max(3 * width, noise)
+    if inlier.sum() < 8:
+        return None
+    return matrix, lens, inlier, covariance

@@ -1,0 +1,50 @@
+"""Does the view look like the screenshot under a pose? Local correlation where either of them has something to show."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from desktop_agent.geometry import Homography
+from desktop_agent.locate.features import Grey
+from desktop_agent.locate.refine import render
+from desktop_agent.locate.screens import PreparedScreen
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """``correlation``: mean local ZNCC over the screenshot's texture in the view, ``explained``: the same over the view's texture,
+    both in [-1, 1]; ``texture``: how much of the view the screenshot's texture fills, in [0, 1]."""
+
+    correlation: float
+    explained: float
+    texture: float
+
+
+def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, window: float = 4.0) -> Agreement:
+    """Compare at the resolution of ``view`` (HxW, about 480 pixels long); ``homography`` maps its pixels to the screen's."""
+    height, width = view.shape
+    drawn = render(screen, homography, (width, height))
+    if not drawn.inside.any():
+        return Agreement(0.0, 0.0, 0.0)
+    a = view.astype(np.float32)
+    b = cv2.GaussianBlur(drawn.image, (0, 0), 0.7).astype(np.float32)
+    inside = drawn.inside.astype(np.float32)
+    area = np.maximum(cv2.GaussianBlur(inside, (0, 0), window), 1e-3)
+
+    def local(values: np.ndarray) -> np.ndarray:
+        return np.asarray(cv2.GaussianBlur(values * inside, (0, 0), window) / area)
+
+    mean_a, mean_b = local(a), local(b)
+    var_a, var_b = np.maximum(local(a * a) - mean_a**2, 0), np.maximum(local(b * b) - mean_b**2, 0)
+    correlation = (local(a * b) - mean_a * mean_b) / np.sqrt((var_a + 4) * (var_b + 4))
+    gate = (inside > 0) & (area > 0.3)
+    weight_b = np.where(gate, np.clip(np.sqrt(var_b) - 3, 0, 25), 0)
+    weight_a = np.where(gate, np.clip(np.sqrt(var_a) - 5, 0, 25), 0)
+    return Agreement(
+        correlation=float((correlation * weight_b).sum() / max(weight_b.sum(), 1e-6)),
+        explained=float((correlation * weight_a).sum() / max(weight_a.sum(), 1e-6)),
+        texture=float((weight_b > 0).mean()),
+    )
