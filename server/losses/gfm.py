@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -63,15 +63,15 @@ def gfm_loss(prediction: Prediction, targets: MattingTargets, mode: str) -> dict
     return {name: BRANCH_WEIGHT * term for name, term in _branch(prediction, targets, mode).items()}
 
 
-def gfm_rim_loss(branches: Mapping[str, Prediction], rim: Tensor, targets: MattingTargets) -> dict[str, Tensor]:
+def gfm_rim_loss(branches: Sequence[Prediction], rim: Tensor, targets: MattingTargets) -> dict[str, Tensor]:
     """The loss of the RoSTa integration: every mode's terms and the integrated alpha's, weight 1 each.
 
-    ``branches``: mode -> prediction of that mode; ``rim``: (N, 1, H, W). The released code takes the BT predictions from the FT
-    branch by an index slip, which is not repeated.
+    ``branches``: the predictions of ``MODES``, in that order; ``rim``: (N, 1, H, W). The released code takes the BT
+    predictions from the FT branch by an index slip, which is not repeated.
     """
     terms: dict[str, Tensor] = {}
-    for mode in MODES:
-        terms |= {f"{mode}_{name}": term for name, term in _branch(branches[mode], targets, mode).items()}
+    for mode, prediction in zip(MODES, branches, strict=True):
+        terms |= {f"{mode}_{name}": term for name, term in _branch(prediction, targets, mode).items()}
     return terms | {f"rim_{name}": term for name, term in _whole(rim, targets).items()}
 
 
