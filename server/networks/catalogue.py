@@ -191,3 +191,68 @@ _add(
         keys="gem_base",
     )
 )
+
+# Billions of multiply-accumulates at 320x320 and parameters, heads included, of each backbone and mode.
+_GFM_SIZES: dict[str, dict[str, tuple[int, float]]] = {
+    "r34": {
+        "tt": (55_286_316, 21.10),
+        "ft": (55_285_739, 21.08),
+        "bt": (55_285_739, 21.08),
+        "rim": (55_733_891, 32.52),
+    },
+    "d121": {
+        "tt": (46_961_772, 38.62),
+        "ft": (46_961_195, 38.61),
+        "bt": (46_961_195, 38.61),
+        "rim": (47_409_347, 50.04),
+    },
+    "r34-2b": {
+        "tt": (125_878_956, 243.66),
+        "ft": (125_878_379, 243.60),
+        "bt": (125_878_379, 243.60),
+        "rim": (125_882_627, 244.02),
+    },
+    "r101": {
+        "tt": (497_256_556, 120.31),
+        "ft": (497_255_979, 120.30),
+        "bt": (497_255_979, 120.30),
+        "rim": (497_704_131, 131.73),
+    },
+}
+_GFM_RELEASED = {"r34-tt", "r34-ft", "r34-bt", "r34-2b-tt", "d121-tt", "d121-rim", "r101-tt"}
+
+for _backbone, _modes in _GFM_SIZES.items():
+    for _mode, (_parameters, _gmacs) in _modes.items():
+        _variant = f"{_backbone}-{_mode}"
+        _released = _variant in _GFM_RELEASED
+        _add(
+            NetworkInfo(
+                name=f"gfm-{_variant}",
+                builder=f"server.networks.gfm:gfm_{_variant.replace('-', '_')}",
+                task="alpha matting of people and animals",
+                input_size=(320, 320),
+                channels=3,
+                parameters=_parameters,
+                gmacs=_gmacs,
+                code_licence="MIT",
+                weights_licence=RESEARCH if _released else UNPUBLISHED,
+                source="Li et al., IJCV 2022; github.com/JizhiziLi/GFM",
+                keys=f"gfm_{_variant.replace('-', '_')}" if _released else "",
+            )
+        )
+
+_add(
+    NetworkInfo(
+        name="pgsnet",
+        builder="server.networks.pgsnet:pgsnet",
+        task="glass",
+        input_size=(352, 352),
+        channels=3,
+        parameters=196_893_705,
+        gmacs=80.59,
+        code_licence="MIT",
+        weights_licence=UNPUBLISHED,
+        source="Yu et al., TIP 2022 (no official code; built from the paper)",
+        keys="pgsnet",
+    )
+)

@@ -77,8 +77,7 @@ def record_outputs(network: nn.Module, names: dict[str, str]) -> tuple[dict[str,
     def keeper(label: str) -> Any:
         return lambda module, inputs, output: kept.__setitem__(label, output.detach().clone())
 
-    modules = dict(network.named_modules())
-    return kept, [modules[path].register_forward_hook(keeper(label)) for label, path in names.items()]
+    return kept, [network.get_submodule(path).register_forward_hook(keeper(label)) for label, path in names.items()]
 
 
 @pytest.fixture(autouse=True)
@@ -90,14 +89,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-class NetworkTests:
-    """Inherit, set ``name`` and the facts, and write ``check_golden``. Every test runs at ``size`` px to take seconds."""
+class IdentityTests:
+    """The network is the official one. Inherit, set ``name`` and the facts, and write ``check_golden``."""
 
     name: ClassVar[str]
     size: ClassVar[int] = 64
     divisor: ClassVar[int | None] = None  # input sides must be multiples of this; None: no such contract
-    unused: ClassVar[tuple[str, ...]] = ()  # prefixes of official parameters that no output depends on
-    bf16_mean_error: ClassVar[float] = 0.02  # of ``smooth_outputs``, after division by the largest magnitude (>= 1)
 
     @property
     def info(self) -> NetworkInfo:
@@ -124,10 +121,6 @@ class NetworkTests:
     def check_golden(self, network: nn.Module, golden: Golden) -> None:
         raise NotImplementedError
 
-    def smooth_outputs(self, outputs: Any) -> list[Tensor]:
-        """The outputs without those behind a hard decision (an argmax, a top-k), where rounding may flip a pixel."""
-        return tensors_of(outputs)
-
     def test_official_keys_and_shapes(self) -> None:
         with torch.device("meta"):
             ours = layout_of(self.info.build())
@@ -153,6 +146,17 @@ class NetworkTests:
             return
         with pytest.raises(ValueError, match=f"multiples of {self.divisor}, not {self.size}x{self.size + 1}"):
             network(torch.zeros(1, self.info.channels, self.size, self.size + 1))
+
+
+class NetworkTests(IdentityTests):
+    """And it behaves: gradients, batches, reduced precision, export. Every test runs at ``size`` px to take seconds."""
+
+    unused: ClassVar[tuple[str, ...]] = ()  # prefixes of official parameters that no output depends on
+    bf16_mean_error: ClassVar[float] = 0.02  # of ``smooth_outputs``, after division by the largest magnitude (>= 1)
+
+    def smooth_outputs(self, outputs: Any) -> list[Tensor]:
+        """The outputs without those behind a hard decision (an argmax, a top-k), where rounding may flip a pixel."""
+        return tensors_of(outputs)
 
     def test_gradients_reach_every_parameter(self, network: nn.Module) -> None:
         generator = torch.Generator().manual_seed(3)
