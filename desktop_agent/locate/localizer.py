@@ -14,9 +14,11 @@ from desktop_agent.locate.features import Detail, Features, extract, shrink, to_
 from desktop_agent.locate.hypothesis import LEAST_INLIERS, Hypothesis, fit, flaw, spread
 from desktop_agent.locate.location import Evidence, Location, Refusal
 from desktop_agent.locate.matching import match
+from desktop_agent.locate.rectify import screen_axes, upright
 from desktop_agent.locate.refine import Refined, refine
 from desktop_agent.locate.screens import PreparedScreen, ScreenCache
 from desktop_agent.locate.verify import Agreement, agreement
+from desktop_agent.locate.voting import likely_turns, quarter_turn, turned, votes
 from desktop_agent.screen import Screenshot
 
 RGB = NDArray[np.uint8]
@@ -30,10 +32,8 @@ class Stage:
     ratio: float
 
 
-STAGES = (
-    Stage("S0", Detail(960, 2500), Detail(640, 1200), 0.8),
-    Stage("S1", Detail(1600, 5000, 0.02), Detail(1000, 3000, 0.02), 0.85),
-)
+FAST = Stage("fast", Detail(960, 2500), Detail(640, 1200), 0.8)
+SQUARE = Stage("square", Detail(1600, 4000, 0.02, upright=True), Detail(900, 1000, 0.02, upright=True), 0.85)
 
 REFINED_AT = 1000
 VERIFIED_AT = 480
@@ -71,7 +71,7 @@ class Localizer:
         """Compute and keep what ``locate`` needs of this screenshot, as soon as it is grabbed."""
         if screenshot.image.size:
             screen = self._cache.get(screenshot)
-            for stage in STAGES:
+            for stage in (FAST, SQUARE):
                 screen.features(stage.screen)
 
     def locate(self, view: RGB, screenshots: list[Screenshot], *, prior: Homography | None = None) -> Location:
@@ -101,13 +101,47 @@ class _Search:
             return Location.refused(Refusal.TOO_FEW_FEATURES)
         self.fine = shrink(self.grey, REFINED_AT)
         self.coarse = shrink(self.grey, VERIFIED_AT)
-        for stage in STAGES:
-            features = extract(self.grey, stage.view)
-            candidates = [c for screen in self.screens for c in self._candidates(stage, features, screen)]
-            best = max(candidates, key=lambda c: c.confidence, default=None)
+        for name, search in (("fast", self._fast), ("square", self._square)):
+            best = max(search(), key=lambda c: c.confidence, default=None)
             if best is not None and self._proven(best):
-                return self._located(best, stage.name)
-        return Location.refused(self.reason, stage=STAGES[-1].name)
+                return self._located(best, name)
+        return Location.refused(self.reason, stage="square")
+
+    def _fast(self) -> Iterator[Candidate]:
+        features = extract(self.grey, FAST.view)
+        for screen in self.screens:
+            yield from self._candidates(FAST, features, screen)
+
+    def _square(self) -> Iterator[Candidate]:
+        """Draw the view squarely, then let upright features vote."""
+        axes = screen_axes(shrink(self.grey, 800))
+        if axes is None:
+            return
+        squared = upright(self.fine, axes, 900)
+        features = extract(squared.image, SQUARE.view)
+        size = (squared.image.shape[1], squared.image.shape[0])
+        to_full = Homography.scaling(self.size[0] / self.fine.shape[1], self.size[1] / self.fine.shape[0])
+        to_view = to_full @ squared.to_view
+        for screen in self.screens:
+            known = screen.features(SQUARE.screen)
+            for quarters in likely_turns(features, known, size)[:2]:
+                rotated = turned(features, quarters, size)
+                for vote in votes(rotated, known, tolerance=6):
+                    pose = (
+                        Homography(
+                            np.array([[vote.scale, 0, vote.shift[0]], [0, vote.scale, vote.shift[1]], [0, 0, 1.0]])
+                        )
+                        @ quarter_turn(quarters, size)
+                        @ to_view.inverse()
+                    )
+                    view_xy = to_view.apply(features.xy[vote.view])
+                    screen_xy = known.xy[vote.screen].astype(np.float64)
+                    free = fit(view_xy, screen_xy, 4 * known.scale)
+                    trials = [Hypothesis(pose, view_xy, screen_xy, np.ones(len(view_xy), bool))]
+                    if free is not None and free.inliers >= 8:
+                        trials.insert(0, free)
+                    grown = [c for c in (self._grown(screen, trial) for trial in trials) if c is not None]
+                    yield from grown
 
     def _candidates(self, stage: Stage, view: Features, screen: PreparedScreen) -> Iterator[Candidate]:
         features = screen.features(stage.screen)
