@@ -16,9 +16,10 @@ from werkzeug.exceptions import HTTPException
 from desktop_agent.agent import Agent, Aim, PasteResult, decode_view
 from desktop_agent.clips import Clip
 from desktop_agent.devices import DeviceStore, PairingWindow
-from desktop_agent.errors import AgentError, BadRequest, ScreenUnavailable, Unauthorized, UnreadableView
+from desktop_agent.errors import AgentError, BadRequest, NotFound, ScreenUnavailable, Unauthorized, UnreadableView
 from desktop_agent.geometry import Placement, Point
 from desktop_agent.locate import Refusal
+from desktop_agent.screen import PictureScreen
 
 COOKIE = "arcp"
 LOCAL_DEVICE = "this-computer"
@@ -173,6 +174,16 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
                 "pairing": access.pairing.is_open,
             }
         )
+
+    @story.get("/screen.png")
+    def screen_png() -> Response:
+        """What a virtual screen shows, for this computer's own commands; a real screen is never handed out."""
+        _check_loopback()
+        if g.device != LOCAL_DEVICE or not isinstance(agent.screen, PictureScreen):
+            raise NotFound("Only a virtual screen can be looked at, and only from the computer itself.")
+        from server.images import encode_png
+
+        return Response(encode_png(agent.screen.picture), mimetype="image/png")
 
     app.register_blueprint(story)
 
