@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.errors import BadOption, NoObject
+from server.foreground import estimate_foreground
 from server.images import RGBA
 from server.segmenter import RGB, Mask, Segmenter, Tap
 
@@ -162,9 +163,10 @@ def _compose(image: RGB, probability: Mask, region: NDArray[np.bool_], model: st
     box = Box(left, top, left + width, top + height)
     inside = np.s_[box.top : box.bottom, box.left : box.right]
     alpha = alpha[inside]
+    colours = estimate_foreground(np.ascontiguousarray(image[inside]), alpha)
     solid = probability[inside][region[inside] & (probability[inside] > OBJECT_THRESHOLD)]
     rgba = np.empty((height, width, 4), np.uint8)
-    cv2.mixChannels([np.ascontiguousarray(image[inside]), alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
+    cv2.mixChannels([colours, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
     rgba[alpha == 0] = 0
     return Cutout(
         rgba=rgba,

@@ -55,7 +55,7 @@ def test_colours_are_the_photos_and_nothing_hides_under_transparency() -> None:
     full = cutout.full()
     alpha = full[..., 3]
     assert full.shape == (100, 200, 4)
-    assert np.array_equal(full[..., :3][alpha > 0], PHOTO[alpha > 0])
+    assert np.array_equal(full[..., :3][alpha == 255], PHOTO[alpha == 255])
     assert not full[alpha == 0].any()
     assert np.array_equal(cutout.mask(), alpha)
     assert {0, 255} < set(np.unique(alpha).tolist())  # the soft edge is kept
