@@ -1,8 +1,8 @@
 """Foreground colours: what the object's soft edge would look like without the old background mixed in.
 
 Multi-level solver after Germer, Uelwer, Conrad, Harmeling, "Fast Multi-Level Foreground Estimation" (ICPR 2020), with Jacobi steps
-on whole arrays instead of Gauss-Seidel; it runs at a bounded size, and the full size takes one closed-form step (as the last step of
-Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021).
+on whole arrays instead of Gauss-Seidel; it runs at a bounded size, and the full size takes one closed-form step (as the last step
+of Forte, "Approximate Fast Foreground Colour Estimation", ICIP 2021).
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def estimate_foreground(image: RGB, alpha: NDArray[np.uint8]) -> RGB:
 def _sampled(plane: Array, x: Array, y: Array) -> Array:
     """Bilinear samples at N positions, Nx3; the list is folded into rows because cv2.remap bounds each side of its output."""
     padding = -len(x) % FOLD
-    columns = [np.pad(values, (0, padding), mode="edge").reshape(-1, FOLD) for values in (x, y)]
-    return cv2.remap(plane, *columns, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(-1, 3)[: len(x)]
+    map_x, map_y = (np.pad(values, (0, padding), mode="edge").reshape(-1, FOLD) for values in (x, y))
+    sampled = cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return sampled.reshape(-1, 3)[: len(x)]
 
 
 def _solve(image: Array, alpha: Array) -> tuple[Array, Array]:
