@@ -45,7 +45,7 @@ def estimate_foreground(image: RGB, alpha: NDArray[np.uint8]) -> RGB:
     f, b = (_sampled(plane, map_x, map_y) for plane in (foreground, background))
     a = alpha[soft].astype(np.float32)[:, None] / 255
     observed = image[soft].astype(np.float32) / 255
-    f = f + a * (observed - a * f - (1 - a) * b) / (a * a + (1 - a) * (1 - a))
+    f += a * (observed - a * f - (1 - a) * b) / (a * a + (1 - a) * (1 - a))
     result = image.copy()
     result[soft] = np.rint(np.clip(f, 0, 1) * 255).astype(np.uint8)
     return result
