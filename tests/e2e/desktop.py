@@ -1,7 +1,8 @@
-"""A private X desktop for tests and benchmarks: Xvfb, openbox and a session bus, with a throw-away home for applications.
+"""A private X desktop for tests and benchmarks: Xvfb, openbox and a session bus, with a throw-away home.
 
-``with VirtualDesktop() as desktop`` starts it on a free display number; ``desktop.env`` runs applications on it, ``desktop.run`` starts
-one that is ended with the desktop, and every process that inherited the environment is gone afterwards.
+``with VirtualDesktop() as desktop`` starts it on a free display number; ``desktop.env`` runs applications on it,
+``desktop.run`` starts one that is ended with the desktop, and every process that inherited the environment is gone
+afterwards.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def missing_programs(names: Sequence[str] = NEEDED) -> list[str]:
 
 
 class VirtualDesktop:
-    """An X server of ``size`` pixels; ``two_monitors`` splits it into a left and a right half; ``layout`` is setxkbmap's."""
+    """An X server of ``size`` pixels; ``two_monitors`` splits it in a left and a right half, ``layout`` is setxkbmap's."""
 
     def __init__(
         self, size: tuple[int, int] = (1920, 1080), *, two_monitors: bool = False, layout: str | None = None
@@ -90,11 +91,8 @@ class VirtualDesktop:
         readable, writable = os.pipe()
         with os.fdopen(readable, "rb") as numbers:
             try:
-                self.run(
-                    ["Xvfb", "-displayfd", str(writable), "-screen", "0", f"{width}x{height}x24"]
-                    + ["-nolisten", "tcp", "-noreset", "-dpi", "96"],
-                    pass_fds=(writable,),
-                )
+                command = f"Xvfb -displayfd {writable} -screen 0 {width}x{height}x24 -nolisten tcp -noreset -dpi 96"
+                self.run(command.split(), pass_fds=(writable,))
             finally:
                 os.close(writable)
             return int(_first_line(numbers, 20, "Xvfb did not start"))
