@@ -64,18 +64,27 @@ class QueryProposal(nn.Module):
             nn.Conv2d(WIDTH, WIDTH, 3, padding=1), nn.ReLU(), nn.Conv2d(WIDTH, CLASSES, 1)
         )
 
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps at strides 8, 16, 32 -> queries (N, 100, 256), proposal logits (N, 2, h, w), positions (N, 100)."""
+    def feature(self, maps: Sequence[Tensor]) -> Tensor:
+        """The maps at strides 8, 16, 32 summed at stride 16."""
         fine, middle, coarse = maps
         size = (int(middle.shape[2]), int(middle.shape[3]))
         lifted = F.interpolate(coarse, size, mode="bilinear", align_corners=True)
-        feature = middle + lifted + F.max_pool2d(fine, 3, 2, 1)
+        return middle + lifted + F.max_pool2d(fine, 3, 2, 1)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """-> queries (N, 100, 256), proposal logits (N, 2, h, w), positions (N, 100)."""
+        feature = self.feature(maps)
         logits: Tensor = self.conv_proposal_cls_logits(feature)
         # The larger of two softmax values ranks as the logits' distance does, which never saturates into ties.
         certainty = (logits[:, 1] - logits[:, 0]).abs().flatten(1)
         chosen = certainty.topk(QUERIES, sorted=True).indices
-        index = chosen.unsqueeze(1).expand(-1, WIDTH, -1)
-        return feature.flatten(2).gather(2, index).transpose(1, 2), logits, chosen
+        return take_queries(feature, chosen), logits, chosen
+
+
+def take_queries(feature: Tensor, positions: Tensor) -> Tensor:
+    """(N, C, h, w) at the flat ``positions`` (N, Q) -> (N, Q, C)."""
+    index = positions.unsqueeze(1).expand(-1, feature.shape[1], -1)
+    return feature.flatten(2).gather(2, index).transpose(1, 2)
 
 
 class Predictor(nn.Module):
