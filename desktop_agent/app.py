@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
-from dataclasses import dataclass, field
+import mimetypes
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Flask, Response, g, jsonify, request, send_from_directory
+from flask import Blueprint, Flask, Response, g, jsonify, request, send_file, send_from_directory
 from werkzeug.exceptions import HTTPException
 
+from desktop_agent.access import LOCAL_DEVICE, Access, authenticated, check_loopback, create_pairing, guard
 from desktop_agent.agent import Agent, Aim, PasteResult, decode_view
 from desktop_agent.clips import Clip
-from desktop_agent.devices import DeviceStore, PairingWindow
-from desktop_agent.errors import AgentError, BadRequest, NotFound, ScreenUnavailable, Unauthorized, UnreadableView
+from desktop_agent.errors import AgentError, BadRequest, NotFound, ScreenUnavailable, UnreadableView
 from desktop_agent.geometry import Placement, Point
 from desktop_agent.locate import Refusal
 from desktop_agent.screen import PictureScreen
 
-COOKIE = "arcp"
-LOCAL_DEVICE = "this-computer"
 MAX_BODY = 64 << 20
 FORM_MEMORY = 64 << 10
 PASTE_STATUS = {"pasted": 200, "retry_after_markers": 409, "refused": 422, "failed": 502}
 PAGE_FOLDER = Path(__file__).resolve().parent.parent / "mobile_client_stub" / "web"
-CSP = "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-
-
-@dataclass(frozen=True)
-class Access:
-    """Who is let in: paired devices, the pairing window, the token of this computer's own command lines, and our host names."""
-
-    devices: DeviceStore
-    pairing: PairingWindow
-    local_token: str
-    hosts: frozenset[str] = field(default_factory=lambda: frozenset({"localhost", "127.0.0.1", "[::1]"}))
+CSP = (
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(agent: Agent, access: Access, *, name: str = "computer", board: Blueprint | None = None) -> Flask:
@@ -49,43 +39,42 @@ def create_app(agent: Agent, access: Access, *, name: str = "computer", board: B
     app.register_error_handler(AgentError, _agent_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected_error)
-    app.before_request(lambda: _check_origin(access))
+    guard(app, access)
     app.after_request(_harden)
-    _add_page(app)
-    _add_pairing(app, access, name)
+    _add_page(app, access)
+    app.register_blueprint(create_pairing(access, agent.clips, name))
     _add_story(app, agent, access, name)
     if board is not None:
-        board.before_request(lambda: _check_loopback())
+        board.before_request(lambda: check_loopback())
         app.register_blueprint(board)
     return app
 
 
-def _add_page(app: Flask) -> None:
+def _add_page(app: Flask, access: Access) -> None:
+    for suffix, kind in (("js", "text/javascript"), ("webmanifest", "application/manifest+json")):
+        mimetypes.add_type(kind, f".{suffix}")  # some systems' own tables say text/plain
+
     @app.get("/")
     def page() -> Response:
-        return send_from_directory(PAGE_FOLDER, "index.html")
+        response = send_from_directory(PAGE_FOLDER, "index.html")
+        if access.named_origin:
+            response.headers["Content-Security-Policy"] = f"{CSP}; connect-src 'self' {access.named_origin}"
+        return response
 
     @app.get("/web/<path:path>")
     def page_file(path: str) -> Response:
         return send_from_directory(PAGE_FOLDER, path)
 
+    @app.get("/sw.js")
+    def service_worker() -> Response:
+        return send_from_directory(PAGE_FOLDER, "sw.js")
 
-def _add_pairing(app: Flask, access: Access, name: str) -> None:
-    @app.post("/pair")
-    def pair() -> Response:
-        """JSON {"token", "name"} -> {"device", "token", "computer"}; the token comes back as a cookie too, for the page."""
-        if (request.content_length or 0) > 8 << 10:
-            raise BadRequest("The pairing request is too large.")
-        body = request.get_json(silent=True)
-        if not isinstance(body, dict) or not isinstance(body.get("token"), str):
-            raise BadRequest('Send {"token": "...", "name": "..."} as JSON.')
-        access.pairing.redeem(body["token"])
-        device, token = access.devices.add(str(body.get("name", "")))
-        response = jsonify({"device": device.id, "token": token, "computer": name})
-        response.set_cookie(
-            COOKIE, token, max_age=400 * 86400, httponly=True, secure=request.is_secure, samesite="Strict"
-        )
-        return response
+    @app.get("/ca.crt")
+    def authority() -> Response:
+        """The certificate of this installation's authority, to be installed on the phone; good for this computer only."""
+        if access.authority is None:
+            raise NotFound("This computer uses a certificate of your own: there is nothing to install.")
+        return send_file(access.authority, mimetype="application/x-x509-ca-cert")
 
 
 def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
@@ -94,7 +83,7 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
 
     @story.before_request
     def authenticate() -> None:
-        g.device = _device(access)
+        g.device = authenticated(access)
 
     @story.post("/cut")
     def cut() -> Response:
@@ -178,7 +167,7 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
     @story.get("/screen.png")
     def screen_png() -> Response:
         """What a virtual screen shows, for this computer's own commands; a real screen is never handed out."""
-        _check_loopback()
+        check_loopback()
         if g.device != LOCAL_DEVICE or not isinstance(agent.screen, PictureScreen):
             raise NotFound("Only a virtual screen can be looked at, and only from the computer itself.")
         from server.images import encode_png
@@ -227,37 +216,6 @@ def _keep_cutout(agent: Agent, data: bytes, photo_size: str | None) -> Clip:
             raise BadRequest("image_size is at least as large as the cut-out.")
         size = (photo_width, photo_height)
     return agent.clips.add(g.device, encode_png(rgba), size=(width, height), photo_size=size, box=(0, 0, width, height))
-
-
-def _device(access: Access) -> str:
-    """The id of the device that sends this request. Raises ``Unauthorized`` before the body is read."""
-    header = request.headers.get("Authorization", "")
-    token = header[7:] if header.startswith("Bearer ") else request.cookies.get(COOKIE, "")
-    if token and hmac.compare_digest(token.encode(), access.local_token.encode()):
-        _check_loopback()
-        return LOCAL_DEVICE
-    device = access.devices.find(token) if token else None
-    if device is None:
-        raise Unauthorized("This device is not paired with this computer: scan the code that the computer shows.")
-    return device.id
-
-
-def _check_origin(access: Access) -> None:
-    """Against DNS rebinding and foreign pages: our own host names only, and no write from another origin."""
-    if _host_name(request.host) not in access.hosts:
-        raise AgentError("This address is not this computer's own.", code="foreign_host", status=403)
-    origin = request.headers.get("Origin")
-    if origin and origin != f"{request.scheme}://{request.host}":
-        raise AgentError("Requests from other pages are not answered.", code="foreign_origin", status=403)
-
-
-def _check_loopback() -> None:
-    if request.remote_addr not in {"127.0.0.1", "::1"}:
-        raise Unauthorized("This is only for the computer itself.", code="loopback_only")
-
-
-def _host_name(host: str) -> str:
-    return host.rsplit(":", 1)[0] if not host.endswith("]") else host
 
 
 def _harden(response: Response) -> Response:

@@ -5,27 +5,25 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cheroot import wsgi
-from cheroot.ssl.builtin import BuiltinSSLAdapter
-
+from desktop_agent.access import Access
 from desktop_agent.agent import Agent
-from desktop_agent.app import Access, create_app
+from desktop_agent.app import create_app
 from desktop_agent.board import BoardStore, create_board
 from desktop_agent.clips import ClipStore
 from desktop_agent.devices import DeviceStore, PairingWindow, write_private
-from desktop_agent.errors import AgentError
 from desktop_agent.home import home
+from desktop_agent.lan import LanFace
+from desktop_agent.listener import listening
+from desktop_agent.pairing import Invitation, Inviter
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import ScreenSource, open_screen
 from desktop_agent.segmentation import EmbeddedSegmentation, RemoteSegmentation, Segmentation
-from desktop_agent.tls import Certificate, local_addresses, own_certificate
+from desktop_agent.tls import Certificate, given_certificate
 
 DEFAULT_PORT = 8765
 ENDPOINT_FILE = "agent.json"
@@ -48,18 +46,30 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """A served agent. ``url`` is the loopback address, ``lan_url`` the one for phones (None without the local network)."""
+    """A served agent. ``url`` is the loopback address, ``lan_url`` the one for phones (None while nothing listens there)."""
 
     agent: Agent
     access: Access
     screen: ScreenSource
     url: str
-    lan_url: str | None
-    certificate: Certificate | None
+    lan: LanFace | None
+    inviter: Inviter
+
+    @property
+    def lan_url(self) -> str | None:
+        return self.lan.url if self.lan else None
+
+    @property
+    def certificate(self) -> Certificate | None:
+        return self.lan.certificate if self.lan else None
+
+    def invite(self) -> Invitation:
+        """Open the pairing window."""
+        return self.inviter.invite()
 
     def pairing_url(self) -> str:
         """Open the pairing window: the address to scan. The one-time token is in the fragment, which no request line carries."""
-        return f"{self.lan_url or self.url}/#{self.access.pairing.open()}"
+        return self.invite().url
 
 
 @contextmanager
@@ -80,53 +90,21 @@ def running(options: Options) -> Iterator[Running]:
             windows=drivers.windows,
         )
         stack.callback(agent.close)
-        addresses = local_addresses() if options.lan else []
         access = Access(
             devices=DeviceStore(home() / "devices.json"),
             pairing=PairingWindow(),
             local_token=secrets.token_urlsafe(32),
-            hosts=Access.hosts | set(addresses) | own_names(),
         )
         app = create_app(agent, access, name=options.name, board=create_board(boards))
         port = stack.enter_context(listening(app, "127.0.0.1", options.port))
         url = f"http://127.0.0.1:{port}"
-        certificate = lan_url = None
-        if addresses:
-            certificate = _certificate(options, addresses)
-            lan_port = stack.enter_context(listening(app, options.host, port + 1 if options.port else 0, certificate))
-            lan_url = f"https://{addresses[0]}:{lan_port}"
+        lan = None
+        if options.lan:
+            lan_port = port + 1 if options.port else 0
+            lan = LanFace(app, access, options.host, lan_port, home() / "tls", _given_certificate(options))
+            stack.callback(lan.close)
         stack.enter_context(_findable(url, access.local_token))
-        yield Running(agent, access, screen, url, lan_url, certificate)
-
-
-def own_names() -> frozenset[str]:
-    """The host names under which a phone may ask for this computer."""
-    import socket
-
-    host = socket.gethostname()
-    return frozenset({host, f"{host}.local"})
-
-
-@contextmanager
-def listening(app: Any, host: str, port: int, certificate: Certificate | None = None) -> Iterator[int]:
-    """Serve a WSGI application in a thread; yields the port. Raises ``AgentError`` where the port is taken."""
-    server = wsgi.Server((host, port), app, numthreads=8, max=32, request_queue_size=32, timeout=20, server_name=host)
-    if certificate is not None:
-        server.ssl_adapter = BuiltinSSLAdapter(str(certificate.certificate), str(certificate.key))
-    try:
-        server.prepare()
-    except OSError as error:
-        raise AgentError(
-            f"The agent cannot listen on {host}:{port} ({error}): is it running already? Or choose another --port.",
-            code="port_taken",
-        ) from error
-    thread = threading.Thread(target=server.serve, name="arcp-agent")
-    thread.start()
-    try:
-        yield int(server.bind_addr[1])
-    finally:
-        server.stop()
-        thread.join()
+        yield Running(agent, access, screen, url, lan, Inviter(access, lambda: url, lan))
 
 
 def find_running() -> tuple[str, str] | None:
@@ -149,16 +127,7 @@ def _findable(url: str, token: str) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def _certificate(options: Options, addresses: list[str]) -> Certificate:
+def _given_certificate(options: Options) -> Certificate | None:
     if options.certificate is None or options.key is None:
-        return own_certificate(home() / "tls", addresses)
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-
-    try:
-        loaded = x509.load_pem_x509_certificate(options.certificate.read_bytes())
-    except (OSError, ValueError) as error:
-        raise AgentError(
-            f"{options.certificate} is not a readable PEM certificate: give --cert and --key files."
-        ) from error
-    return Certificate(options.certificate, options.key, loaded.fingerprint(hashes.SHA256()).hex())
+        return None
+    return given_certificate(options.certificate, options.key)

@@ -1,0 +1,50 @@
+/** Cut-outs kept on the phone (IndexedDB), so that a reload or a lost network loses none. Without it memory has to do. */
+
+const opened = new Promise((resolve) => {
+  let request;
+  try {
+    request = indexedDB.open("ar-copy-paste", 1);
+  } catch {
+    return resolve(null);
+  }
+  request.onupgradeneeded = () => request.result.createObjectStore("clips", {keyPath: "clip"});
+  request.onsuccess = () => resolve(request.result);
+  request.onerror = request.onblocked = () => resolve(null);
+});
+const memory = new Map();
+
+/** A clip is the agent's description of it with its PNG as `blob`. */
+export async function keep(clip) {
+  memory.set(clip.clip, clip);
+  await transaction("readwrite", (clips) => clips.put(clip));
+}
+
+export async function forget(id) {
+  memory.delete(id);
+  await transaction("readwrite", (clips) => clips.delete(id));
+}
+
+export async function forgetAll() {
+  memory.clear();
+  await transaction("readwrite", (clips) => clips.clear());
+}
+
+/** Newest first. */
+export async function kept() {
+  for (const clip of await transaction("readonly", (clips) => clips.getAll()) ?? []) memory.set(clip.clip, clip);
+  return [...memory.values()].sort((a, b) => b.created - a.created);
+}
+
+async function transaction(mode, work) {
+  const database = await opened;
+  if (!database) return null;
+  return new Promise((resolve) => {
+    try {
+      const request = work(database.transaction("clips", mode).objectStore("clips"));
+      request.onsuccess = () => resolve(request.result);
+      request.onerror = () => resolve(null);
+    } catch {
+      resolve(null);
+    }
+  });
+}
