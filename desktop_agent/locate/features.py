@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+RGB = NDArray[np.uint8]
 Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 

@@ -20,11 +20,9 @@ LEAST_INLIERS = 6
 
 @dataclass(frozen=True, eq=False)
 class Hypothesis:
-    """``homography`` maps view pixels to screen pixels; the correspondences that it was fitted to, Nx2 each, and which fit."""
+    """``homography`` maps view pixels to screen pixels; ``inlier`` says which correspondences fit."""
 
     homography: Homography
-    view_xy: Float
-    screen_xy: Float
     inlier: NDArray[np.bool_]
 
     @property
@@ -43,7 +41,7 @@ def fit(view_xy: Float, screen_xy: Float, tolerance: float) -> Hypothesis | None
     if matrix is None or mask is None or not np.isfinite(matrix).all():
         return None
     homography = Homography.scaling(unit) @ Homography(matrix) @ Homography.scaling(1 / unit)
-    return Hypothesis(facing(homography, view_xy), view_xy, screen_xy, mask.ravel().astype(bool))
+    return Hypothesis(facing(homography, view_xy), mask.ravel().astype(bool))
 
 
 def facing(homography: Homography, view_xy: Float) -> Homography:

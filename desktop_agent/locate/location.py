@@ -84,6 +84,34 @@ class Location:
     evidence: Evidence | None = field(default=None, repr=False)
 
     @classmethod
+    def at(
+        cls,
+        homography: Homography,
+        view_size: tuple[int, int],
+        *,
+        monitor: int,
+        confidence: float,
+        stage: str,
+        elapsed_ms: float = 0.0,
+        evidence: Evidence | None = None,
+    ) -> Location:
+        """Located: everything that follows from the homography at the view's centre."""
+        center = Point(view_size[0] / 2, view_size[1] / 2)
+        return cls(
+            "located",
+            monitor=monitor,
+            homography=homography,
+            point=homography.apply_point(center),
+            scale=homography.scale_at(center),
+            rotation=homography.rotation_at(center),
+            confidence=confidence,
+            message="The phone points at the screen.",
+            stage=stage,
+            elapsed_ms=elapsed_ms,
+            evidence=evidence,
+        )
+
+    @classmethod
     def refused(cls, reason: Refusal, *, stage: str = "", elapsed_ms: float = 0.0, confidence: float = 0.0) -> Location:
         return cls(
             "refused",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from desktop_agent.locate.features import Features
 
 Ints = NDArray[np.intp]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,17 +24,25 @@ class Matches:
         return len(self.view)
 
 
-def match(view: Features, screen: Features, ratio: float) -> Matches:
+NONE = Matches(np.zeros(0, np.intp), np.zeros(0, np.intp))
+
+
+def similarities(view: Features, screen: Features) -> Floats:
+    """The cosine of every pair of descriptors, view x screen."""
+    return np.asarray(view.descriptors @ screen.descriptors.T, dtype=np.float32)
+
+
+def match(similarity: Floats, ratio: float) -> Matches:
     """Mutual nearest neighbours that pass Lowe's ratio test."""
-    if len(view) < 2 or len(screen) < 2:
-        return Matches(np.zeros(0, np.intp), np.zeros(0, np.intp))
-    similarity = view.descriptors @ screen.descriptors.T
-    rows = np.arange(len(view))
+    if min(similarity.shape) < 2:
+        return NONE
+    rows = np.arange(len(similarity))
     best = similarity.argmax(axis=1)
     mutual = similarity.argmax(axis=0)[best] == rows
     first = similarity[rows, best]
     similarity[rows, best] = -1
     second = similarity.max(axis=1)
+    similarity[rows, best] = first
     near, next_near = np.sqrt(np.maximum(2 - 2 * first, 0)), np.sqrt(np.maximum(2 - 2 * second, 1e-9))
     kept = np.flatnonzero(mutual & (near < ratio * next_near))
     kept = kept[np.argsort(near[kept] / next_near[kept])]
@@ -46,8 +55,8 @@ def nearest(view: Features, screen: Features, neighbours: int, least: float) -> 
     Returned with the similarities; for voting, which bears many wrong pairs.
     """
     if not len(view) or not len(screen):
-        return Matches(np.zeros(0, np.intp), np.zeros(0, np.intp)), np.zeros(0, np.float32)
-    similarity = view.descriptors @ screen.descriptors.T
+        return NONE, np.zeros(0, np.float32)
+    similarity = similarities(view, screen)
     rows = np.arange(len(view))
     found = []
     for _ in range(min(neighbours, len(screen))):
@@ -59,3 +68,21 @@ def nearest(view: Features, screen: Features, neighbours: int, least: float) -> 
     view_index, screen_index, values = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(-values, kind="stable")
     return Matches(view_index[order], screen_index[order]), values[order]
+
+
+def contenders(similarity: Floats, screen_xy: Floats, expected: NDArray[np.float64], radius: float) -> Matches:
+    """For each view key point its most similar screen key point (at ``screen_xy``) further than ``radius`` from where it is
+    expected (Nx2 screen pixels), if it is similar at all. Uses ``similarity`` up."""
+    if min(similarity.shape) < 4:
+        return NONE
+    rows = np.arange(len(similarity))
+    chosen = np.full(len(similarity), -1)
+    for _ in range(3):
+        best = similarity.argmax(axis=1)
+        value = similarity[rows, best]
+        away = np.hypot(*(screen_xy[best] - expected).T) > radius
+        take = (chosen < 0) & away & (value > 0.8)
+        chosen[take] = best[take]
+        similarity[rows, best] = -1
+    kept = np.flatnonzero(chosen >= 0)
+    return Matches(kept, chosen[kept])

@@ -63,11 +63,12 @@ def render(screen: PreparedScreen, homography: Homography, size: tuple[int, int]
     return Rendering(np.asarray(image, dtype=np.uint8), np.asarray(inside, dtype=np.bool_))
 
 
-def normalised(grey: Grey, radius: float) -> Grey:
-    """Local contrast normalisation: the mean becomes 128, a standard deviation 40 grey levels; noise stays small."""
+def normalised(grey: Grey, radius: int) -> Grey:
+    """Contrast normalised in a square of 2 ``radius`` + 1: mean 128, a standard deviation 40 grey levels; noise stays small."""
     image = grey.astype(np.float32)
-    mean = cv2.GaussianBlur(image, (0, 0), radius)
-    deviation = cv2.sqrt(np.maximum(cv2.GaussianBlur(image * image, (0, 0), radius) - mean * mean, 0))
+    side = (2 * radius + 1, 2 * radius + 1)
+    mean = cv2.blur(image, side)
+    deviation = cv2.sqrt(np.maximum(cv2.blur(image * image, side) - mean * mean, 0))
     return np.asarray(cv2.convertScaleAbs((image - mean) / (deviation + 6) * 40 + 128), dtype=np.uint8)
 
 
@@ -81,7 +82,7 @@ def refine(
     """
     height, width = view.shape
     drawn = render(screen, homography, (width, height))
-    radius = max(4.0, width / 60)
+    radius = max(6, round(width / 36))
     target, source = normalised(view, radius), normalised(drawn.image, radius)
     usable = cv2.erode(drawn.inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
     corners = cv2.goodFeaturesToTrack(source, points, 0.01, max(4.0, width / 110), mask=usable, blockSize=5)

@@ -23,8 +23,9 @@ class Agreement:
     texture: float
 
 
-def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, window: float = 4.0) -> Agreement:
-    """Compare at the resolution of ``view`` (HxW, about 480 pixels long); ``homography`` maps its pixels to the screen's."""
+def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, window: int = 13) -> Agreement:
+    """Compare in squares of ``window`` pixels at the resolution of ``view`` (HxW, about 480 pixels long), whose pixels ``homography``
+    maps to the screen's."""
     height, width = view.shape
     drawn = render(screen, homography, (width, height))
     if not drawn.inside.any():
@@ -32,10 +33,10 @@ def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, win
     a = view.astype(np.float32)
     b = cv2.GaussianBlur(drawn.image, (0, 0), 0.7).astype(np.float32)
     inside = drawn.inside.astype(np.float32)
-    area = np.maximum(cv2.GaussianBlur(inside, (0, 0), window), 1e-3)
+    area = np.maximum(cv2.blur(inside, (window, window)), 1e-3)
 
     def local(values: np.ndarray) -> np.ndarray:
-        return np.asarray(cv2.GaussianBlur(values * inside, (0, 0), window) / area)
+        return np.asarray(cv2.blur(values * inside, (window, window)) / area)
 
     mean_a, mean_b = local(a), local(b)
     var_a, var_b = np.maximum(local(a * a) - mean_a**2, 0), np.maximum(local(b * b) - mean_b**2, 0)

@@ -1,0 +1,123 @@
+"""A hypothesis grown up: refined to a fraction of a pixel and compared with the screenshot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from desktop_agent.geometry import Homography, Point
+from desktop_agent.locate.features import RGB, Grey, shrink, to_grey
+from desktop_agent.locate.hypothesis import flaw
+from desktop_agent.locate.location import Evidence, Location, Refusal
+from desktop_agent.locate.refine import Refined, refine
+from desktop_agent.locate.screens import PreparedScreen
+from desktop_agent.locate.verify import Agreement, agreement
+
+LEAST_TRACKS = 12
+LEAST_CORRELATION = 0.4
+LEAST_EXPLAINED = 0.25
+LARGEST_SIGMA = 0.02
+"""In diagonals of the screen."""
+
+
+class View:
+    """One view in grey: ``full``, ``fine`` (for refinement) and ``coarse`` (for comparison)."""
+
+    def __init__(self, image: RGB, *, fine: int = 800, coarse: int = 480) -> None:
+        self.full: Grey = to_grey(image) if image.size else np.zeros((0, 0), np.uint8)
+        self.height, self.width = self.full.shape
+        if image.size:
+            self.fine, self.coarse = shrink(self.full, fine), shrink(self.full, coarse)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+    @property
+    def center(self) -> Point:
+        return Point(self.width / 2, self.height / 2)
+
+    def from_smaller(self, smaller: Grey) -> Homography:
+        """From the pixels of ``fine`` or ``coarse`` to those of ``full``."""
+        return Homography.scaling(self.width / smaller.shape[1], self.height / smaller.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """``homography`` maps the full view's pixels to those of ``screen``; ``refined`` is in pixels of the fine view."""
+
+    screen: PreparedScreen
+    homography: Homography
+    refined: Refined
+    agreement: Agreement
+
+    @property
+    def tracks(self) -> int:
+        return int(self.refined.inlier.sum())
+
+    @property
+    def looks(self) -> float:
+        """How well view and screenshot agree, about [0, 1]; a popup or clock that only one of them shows costs little."""
+        return min(self.agreement.correlation, self.agreement.explained + 0.15)
+
+    @property
+    def confidence(self) -> float:
+        looks = float(np.clip((self.looks - 0.25) / 0.5, 0, 1))
+        tracks = float(np.clip((self.tracks - 6) / 40, 0, 1))
+        return float(np.sqrt(looks * tracks))
+
+    @property
+    def proven(self) -> bool:
+        """Enough tracks, a view that looks like the screen, and a point that does not hang on noise."""
+        return (
+            self.tracks >= LEAST_TRACKS
+            and self.agreement.correlation >= LEAST_CORRELATION
+            and self.agreement.explained >= LEAST_EXPLAINED
+            and self.refined.sigma <= LARGEST_SIGMA * self.screen.diagonal
+        )
+
+    def located(self, view: View, stage: str) -> Location:
+        return Location.at(
+            self.homography,
+            view.size,
+            monitor=self.screen.monitor.index,
+            confidence=self.confidence,
+            stage=stage,
+            evidence=Evidence(
+                view_xy=view.from_smaller(view.fine).apply(self.refined.view_xy),
+                screen_xy=self.refined.screen_xy,
+                inlier=self.refined.inlier,
+                correlation=self.agreement.correlation,
+                explained=self.agreement.explained,
+                texture=self.agreement.texture,
+                sigma=self.refined.sigma,
+            ),
+        )
+
+
+def grow(
+    view: View, screen: PreparedScreen, homography: Homography, *, points: int = 350, levels: int = 2
+) -> Candidate | Refusal:
+    """Refine a pose (full view -> screen) and compare; the reason when no camera sees that or no tracks agree."""
+    size = (screen.width, screen.height)
+    problem = flaw(homography, view.size, size)
+    if problem is not None:
+        return problem
+    to_full = view.from_smaller(view.fine)
+    refined = refine(view.fine, screen, homography @ to_full, points=points, levels=levels)
+    if refined is None:
+        return Refusal.UNSTABLE
+    better = refined.homography @ to_full.inverse()
+    problem = flaw(better, view.size, size)
+    if problem is not None:
+        return problem
+    agreed = agreement(view.coarse, screen, better @ view.from_smaller(view.coarse))
+    return Candidate(screen, better, refined, agreed)
+
+
+def ambiguous(best: Candidate, other: Candidate, view: View) -> bool:
+    """Whether the two put the point at different places and neither looks clearly better."""
+    a, b = (candidate.homography.apply_point(view.center) for candidate in (best, other))
+    same = best.screen is other.screen and a.distance(b) < 0.01 * best.screen.diagonal
+    return not same and other.looks > best.looks - 0.06 and other.tracks > 0.5 * best.tracks

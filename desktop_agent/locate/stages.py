@@ -1,0 +1,115 @@
+"""Where poses come from: key points matched directly, key points of the squared view that vote, and a guess."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from desktop_agent.geometry import Homography
+from desktop_agent.locate.candidate import Candidate, View
+from desktop_agent.locate.features import Detail, Features, extract, shrink
+from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
+from desktop_agent.locate.matching import contenders, match, similarities
+from desktop_agent.locate.rectify import screen_axes, upright
+from desktop_agent.locate.screens import PreparedScreen
+from desktop_agent.locate.voting import Vote, likely_turns, quarter_turn, turned, votes
+
+Float = NDArray[np.float64]
+
+FAST_SCREEN, FAST_VIEW, FAST_RATIO = Detail(960, 2500), Detail(640, 1200), 0.8
+SQUARE_SCREEN, SQUARE_VIEW = Detail(1600, 4000, 0.02, upright=True), Detail(900, 1000, 0.02, upright=True)
+AXES_AT, SQUARED_AT = 800, 900
+VOTE_TOLERANCE = 6.0
+FEW = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Guess:
+    """A pose (full view -> screen) that is worth refining, and how many correspondences stand behind it."""
+
+    screen: PreparedScreen
+    homography: Homography
+    inliers: int
+
+
+class Fast:
+    """SIFT at low resolution, ratio test, one plane a screen."""
+
+    name = "fast"
+
+    def __init__(self, view: View) -> None:
+        self.features = extract(view.full, FAST_VIEW)
+        self._similarity: dict[PreparedScreen, NDArray[np.float32]] = {}
+
+    def starved(self, screen: PreparedScreen) -> bool:
+        return min(len(self.features), len(screen.features(FAST_SCREEN))) < FEW
+
+    def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
+        known = screen.features(FAST_SCREEN)
+        self._similarity[screen] = similarities(self.features, known)
+        pairs = match(self._similarity[screen], FAST_RATIO)
+        view_xy = self.features.xy[pairs.view].astype(np.float64)
+        screen_xy = known.xy[pairs.screen].astype(np.float64)
+        for _ in range(2):
+            found = fit(view_xy, screen_xy, 4 * known.scale)
+            if found is None or not _spread(view_xy[found.inlier], screen_xy[found.inlier], self.features, known):
+                return
+            yield Guess(screen, found.homography, found.inliers)
+            view_xy, screen_xy = view_xy[~found.inlier], screen_xy[~found.inlier]
+
+    def rivals(self, candidate: Candidate) -> Iterator[Guess]:
+        """Another place of the same screen where the same key points fit: a thumbnail, a tile, the next row of a list."""
+        known = candidate.screen.features(FAST_SCREEN)
+        expected = candidate.homography.apply(self.features.xy)
+        pairs = contenders(self._similarity[candidate.screen], known.xy, expected, 0.02 * candidate.screen.diagonal)
+        view_xy = self.features.xy[pairs.view].astype(np.float64)
+        screen_xy = known.xy[pairs.screen].astype(np.float64)
+        found = fit(view_xy, screen_xy, 4 * known.scale)
+        if found is not None and _spread(view_xy[found.inlier], screen_xy[found.inlier], self.features, known):
+            yield Guess(candidate.screen, found.homography, found.inliers)
+
+
+class Square:
+    """The view drawn squarely by its lines; upright key points vote for scale, shift and quarter turns."""
+
+    name = "square"
+
+    def __init__(self, view: View) -> None:
+        axes = screen_axes(shrink(view.full, AXES_AT))
+        self.features: Features | None = None
+        if axes is not None:
+            squared = upright(view.fine, axes, SQUARED_AT)
+            self.size = (squared.image.shape[1], squared.image.shape[0])
+            self.to_view = view.from_smaller(view.fine) @ squared.to_view
+            self.features = extract(squared.image, SQUARE_VIEW)
+
+    def starved(self, screen: PreparedScreen) -> bool:
+        return self.features is None or min(len(self.features), len(screen.features(SQUARE_SCREEN))) < FEW
+
+    def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
+        if self.features is None:
+            return
+        known = screen.features(SQUARE_SCREEN)
+        for quarters in likely_turns(self.features, known, self.size)[:2]:
+            rotated = turned(self.features, quarters, self.size)
+            for vote in votes(rotated, known, tolerance=VOTE_TOLERANCE):
+                yield from self._poses(screen, known, vote, quarters)
+
+    def _poses(self, screen: PreparedScreen, known: Features, vote: Vote, quarters: int) -> Iterator[Guess]:
+        """The plane through the pairs that agree, and the vote's own similarity."""
+        assert self.features is not None
+        view_xy = self.to_view.apply(self.features.xy[vote.view])
+        free = fit(view_xy, known.xy[vote.screen].astype(np.float64), 4 * known.scale)
+        if free is not None and free.inliers >= 2 * LEAST_INLIERS:
+            yield Guess(screen, free.homography, free.inliers)
+        scaled = np.array([[vote.scale, 0, vote.shift[0]], [0, vote.scale, vote.shift[1]], [0, 0, 1.0]])
+        turn = quarter_turn(quarters, self.size)
+        yield Guess(screen, Homography(scaled) @ turn @ self.to_view.inverse(), vote.score)
+
+
+def _spread(view_xy: Float, screen_xy: Float, view: Features, screen: Features) -> bool:
+    """Matches of one spot on either side count once."""
+    return min(spread(view_xy, 3 * view.scale), spread(screen_xy, 3 * screen.scale)) >= LEAST_INLIERS
