@@ -50,6 +50,21 @@ def _add(info: NetworkInfo) -> None:
 
 _add(
     NetworkInfo(
+        name="lite",
+        builder="server.networks.lite:lite",
+        task="objects, the embedded default",
+        input_size=(320, 320),
+        channels=3,
+        parameters=3_603_157,
+        gmacs=1.00,
+        code_licence="MIT",
+        weights_licence="research and non-commercial use",
+        source="our own; encoder: EfficientNet-Lite0, ImageNet (Apache-2.0)",
+        keys="",
+    )
+)
+_add(
+    NetworkInfo(
         name="basnet",
         builder="server.networks.basnet:basnet",
         task="salient and camouflaged objects",
