@@ -21,7 +21,8 @@ from desktop_agent.locate import Refusal
 from desktop_agent.screen import PictureScreen
 
 MAX_BODY = 64 << 20
-FORM_MEMORY = 64 << 10
+FORM_MEMORY = 512 << 10
+"""Bytes of the fields that are no files; it bounds the parser's buffer too, which reads files by 64 KiB."""
 PASTE_STATUS = {"pasted": 200, "retry_after_markers": 409, "refused": 422, "failed": 502}
 PAGE_FOLDER = Path(__file__).resolve().parent.parent / "mobile_client_stub" / "web"
 CSP = (

@@ -16,8 +16,8 @@ from server.errors import BadInput, BadOption, ServerError
 from server.images import Limits, decode, encode_png
 from server.segmenter import RGB, Tap
 
-FORM_OVERHEAD = 64 << 10
-"""Bytes of a multipart body beside the image."""
+FORM_OVERHEAD = 512 << 10
+"""Bytes of a multipart body beside the image; it bounds the parser's buffer too, which reads files by 64 KiB."""
 
 
 @dataclass(frozen=True)

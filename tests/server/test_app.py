@@ -12,7 +12,7 @@ from PIL import Image
 from server.app import Settings, create_app
 from server.images import Limits
 from server.wsgi import serving
-from tests.server.conftest import png_bomb
+from tests.server.conftest import png_bomb, saved
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_unknown_addresses_and_methods_have_the_error_form(client: FlaskClient) 
 
 def test_an_oversize_body_is_refused(coffee_jpeg: bytes) -> None:
     app = create_app(Settings(model="grabcut", limits=Limits(max_bytes=1000)))
-    response = post(app.test_client(), coffee_jpeg + bytes(100_000))
+    response = post(app.test_client(), coffee_jpeg + bytes(1_000_000))
     assert response.status_code == 413
 
 
@@ -115,6 +115,14 @@ def test_a_failure_inside_is_a_500_that_tells_nothing_private(
     response = post(create_app(Settings(model="grabcut")).test_client(), coffee_jpeg)
     assert response.status_code == 500
     assert b"secret" not in response.data
+
+
+def test_a_large_noisy_photo_passes_the_form_parser(client: FlaskClient) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (700, 900, 3), np.uint8)
+    noise[200:500, 300:600] = (250, 20, 20)
+    photo = saved(noise, "PNG")
+    assert len(photo) > 1 << 20
+    assert post(client, photo).status_code in {200, 422}
 
 
 def test_over_a_real_socket(coffee_jpeg: bytes) -> None:
