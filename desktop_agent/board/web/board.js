@@ -13,7 +13,10 @@ const REST_MS = 350;
 
 const find = (id) => document.getElementById(id);
 const page = crypto.getRandomValues(new Uint32Array(4)).reduce((name, part) => name + part.toString(36), "p");
-const stage = new Stage(find("stage"), () => selection.place());
+const stage = new Stage(find("stage"), () => {
+  selection.place();
+  find("zoom").textContent = `${Math.round(stage.zoom * 100)} %`;
+});
 const selection = new Selection(stage, find("items"), find("frame"), showTools);
 
 let board = { revision: -1, items: [], can_undo: false, can_redo: false };
