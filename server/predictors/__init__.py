@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 _CLASSES = {
     "basnet": "server.predictors.basnet:BASNetPredictor",
+    "gem": "server.predictors.gem:GEMPredictor",
     "gfm": "server.predictors.gfm:GFMPredictor",
     "pgsnet": "server.predictors.pgsnet:PGSNetPredictor",
+    **{
+        f"{encoder}meticulousnet{suffix}": f"server.predictors.meticulous:Meticulous{part}Predictor"
+        for encoder in ("", "mobile-", "lite0-")
+        for suffix, part in (("", ""), ("-l", "Low"), ("-h", "High"))
+    },
 }
 """By the longest prefix of the model's name."""
 
-_PARTS: dict[str, tuple[str, ...]] = {}
+_PARTS: dict[str, tuple[str, ...]] = {
+    name: (f"{name}-l", f"{name}-h") for name in ("meticulousnet", "mobile-meticulousnet", "lite0-meticulousnet")
+}
 """Models made of more than one network: their names in the catalogue, in the order their predictor takes them."""
 
 
