@@ -14,9 +14,10 @@ from desktop_agent.locate.refine import Refined, refine
 from desktop_agent.locate.screens import PreparedScreen
 from desktop_agent.locate.verify import Agreement, agreement
 
+SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
-LEAST_CORRELATION = 0.4
-LEAST_EXPLAINED = 0.25
+LEAST_CORRELATION = 0.55
+LEAST_EXPLAINED = 0.4
 LARGEST_SIGMA = 0.02
 """In diagonals of the screen."""
 
@@ -24,8 +25,9 @@ LARGEST_SIGMA = 0.02
 class View:
     """One view in grey: ``full``, ``fine`` (for refinement) and ``coarse`` (for comparison)."""
 
-    def __init__(self, image: RGB, *, fine: int = 800, coarse: int = 480) -> None:
-        self.full: Grey = to_grey(image) if image.size else np.zeros((0, 0), np.uint8)
+    def __init__(self, image: RGB | Grey, *, fine: int = 800, coarse: int = 480) -> None:
+        grey = to_grey(image) if image.size and image.ndim == 3 else image
+        self.full: Grey = grey if image.size else np.zeros((0, 0), np.uint8)
         self.height, self.width = self.full.shape
         if image.size:
             self.fine, self.coarse = shrink(self.full, fine), shrink(self.full, coarse)
@@ -37,6 +39,10 @@ class View:
     @property
     def center(self) -> Point:
         return Point(self.width / 2, self.height / 2)
+
+    def mirrored(self) -> View:
+        """The same view seen in a mirror."""
+        return View(np.ascontiguousarray(self.full[:, ::-1]))
 
     def from_smaller(self, smaller: Grey) -> Homography:
         """From the pixels of ``fine`` or ``coarse`` to those of ``full``."""

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from desktop_agent.geometry import Homography
-from desktop_agent.locate.candidate import Candidate, View, ambiguous, grow
+from desktop_agent.locate.candidate import SMALLEST_VIEW, Candidate, View, ambiguous, grow
 from desktop_agent.locate.features import RGB
 from desktop_agent.locate.location import Location, Refusal
 from desktop_agent.locate.screens import PreparedScreen, ScreenCache
 from desktop_agent.locate.stages import FAST_SCREEN, SQUARE_SCREEN, Fast, Guess, Square
 from desktop_agent.screen import Screenshot
 
-SMALLEST_VIEW = 32
 SURE = 12
 """Correspondences behind a guess that make its flaw (mirrored, beside the screen) worth telling."""
 
@@ -82,6 +81,8 @@ class _Search:
             location = self._run_stage(stage(self.view))
             if location is not None:
                 return location
+        if thorough and self._mirrored():
+            self._tell(Refusal.MIRRORED)
         return Location.refused(self.reason, stage=stage.name)
 
     def _run_stage(self, stage: Fast | Square) -> Location | None:
@@ -110,6 +111,17 @@ class _Search:
             self._tell(Refusal.AMBIGUOUS)
             return None
         return proven[0]
+
+    def _mirrored(self) -> bool:
+        """Whether the view's mirror image is what would be located."""
+        flipped = self.view.mirrored()
+        stage = Fast(flipped)
+        for screen in self.screens:
+            for guess in stage.guesses(screen):
+                grown = grow(flipped, screen, guess.homography)
+                if isinstance(grown, Candidate) and grown.proven:
+                    return True
+        return False
 
     def _tell(self, reason: Refusal) -> None:
         self.reason = max(self.reason, reason, key=TELLING.index)

@@ -7,18 +7,20 @@ Markers of two sizes alternate so that a view of the whole screen reads the larg
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from desktop_agent.geometry import Homography
-from desktop_agent.locate.features import RGB, Grey, to_grey
+from desktop_agent.locate.candidate import SMALLEST_VIEW, Candidate, View, grow
+from desktop_agent.locate.features import RGB, Grey
 from desktop_agent.locate.hypothesis import facing, flaw
 from desktop_agent.locate.location import Location, Refusal
 from desktop_agent.locate.refine import fit_plane_and_lens
-from desktop_agent.screen import Monitor
+from desktop_agent.locate.screens import PreparedScreen
+from desktop_agent.screen import Monitor, Screenshot
 
 RGBA = NDArray[np.uint8]
 Float = NDArray[np.float64]
@@ -29,6 +31,7 @@ BLOCK = 4
 IDS_A_MONITOR = 250
 SMALL_CELLS = ((0, 3), (1, 2), (2, 1), (2, 3), (3, 0), (3, 2))
 LEAST_MARKERS = 2
+STAGE = "markers"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class MarkerGrid:
         """Marker id -> left, top and pixels a module, of all markers that lie on the monitor with their margin."""
         found: dict[int, tuple[int, int, int]] = {}
         width, height = self.monitor.rect.width, self.monitor.rect.height
-        large, small = (max(1, round(self.pitch * part / MODULES)) for part in (1.6, 0.62))
+        large, small = (max(1, round(self.pitch * part / MODULES)) for part in (1.5, 0.62))
         number = (self.monitor.index - 1) % 4 * IDS_A_MONITOR
         for top in range(0, PITCHES, BLOCK):
             for left in range(0, PITCHES, BLOCK):
@@ -78,52 +81,54 @@ class MarkerGrid:
             picture[y : y + side, x : x + side, :3] = marker[..., None]
         return picture
 
+    def over(self, image: RGB) -> RGB:
+        """The screen's picture (of the monitor's size) as it looks with the overlay."""
+        overlay = self.overlay()
+        return np.where(overlay[..., 3:] > 0, overlay[..., :3], image)
 
-def locate_by_markers(view: RGB, grids: list[MarkerGrid]) -> Location:
-    """Locate a view (uint8 HxWx3 RGB) of monitors that show their grids."""
+
+def locate_by_markers(view: RGB, screenshots: list[Screenshot]) -> Location:
+    """Locate a view (uint8 HxWx3 RGB) of monitors that show their grids over ``screenshots``, which were grabbed without them."""
     started = time.perf_counter()
-    reason = Refusal.TOO_FEW_FEATURES
-    if view.size and min(view.shape[:2]) >= 32:
-        seen = _detect(to_grey(view))
-        for grid in sorted(grids, key=lambda grid: -len(seen.keys() & grid.corners().keys())):
-            location = _on_grid(seen, grid, (view.shape[1], view.shape[0]), started)
-            if isinstance(location, Location):
-                return location
-            reason = max(reason, location, key=[Refusal.TOO_FEW_FEATURES, *_LATER].index)
-    return Location.refused(reason, stage="markers", elapsed_ms=(time.perf_counter() - started) * 1000)
+    picture = View(view)
+    location = Location.refused(Refusal.TOO_FEW_FEATURES, stage=STAGE)
+    if min(picture.size) >= SMALLEST_VIEW:
+        seen = _detect(picture.full)
+        shown = [(MarkerGrid(shot.monitor), shot) for shot in screenshots if shot.image.size]
+        for grid, shot in sorted(shown, key=lambda pair: -len(seen.keys() & pair[0].squares().keys())):
+            found = _on_grid(seen, grid, shot, picture)
+            if found.status == "located":
+                location = found
+                break
+            if location.reason is Refusal.TOO_FEW_FEATURES:
+                location = found
+    return replace(location, elapsed_ms=(time.perf_counter() - started) * 1000)
 
 
-_LATER = [Refusal.NO_CONSISTENT_PLANE, Refusal.UNSTABLE, Refusal.AMBIGUOUS, Refusal.MIRRORED, Refusal.OFF_SCREEN]
-
-
-def _on_grid(
-    seen: dict[int, Float], grid: MarkerGrid, view_size: tuple[int, int], started: float
-) -> Location | Refusal:
+def _on_grid(seen: dict[int, Float], grid: MarkerGrid, shot: Screenshot, view: View) -> Location:
     known = grid.corners()
     shared = sorted(seen.keys() & known.keys())
     if len(shared) < LEAST_MARKERS:
-        return Refusal.TOO_FEW_FEATURES
+        return Location.refused(Refusal.TOO_FEW_FEATURES, stage=STAGE)
     view_xy = np.vstack([seen[number] for number in shared])
     screen_xy = np.vstack([known[number] for number in shared])
     matrix, mask = cv2.findHomography(view_xy, screen_xy, cv2.RANSAC, 0.25 * grid.pitch)
     if matrix is None or mask.sum() < 4 * LEAST_MARKERS:
-        return Refusal.NO_CONSISTENT_PLANE
+        return Location.refused(Refusal.NO_CONSISTENT_PLANE, stage=STAGE)
     rough = facing(Homography(matrix), view_xy)
     fitting = mask.ravel().astype(bool)
-    refined = fit_plane_and_lens(rough, view_xy[fitting], screen_xy[fitting], view_size)
+    refined = fit_plane_and_lens(rough, view_xy[fitting], screen_xy[fitting], view.size)
     homography = refined.homography if refined is not None else rough
-    screen_size = (grid.monitor.rect.width, grid.monitor.rect.height)
-    problem = flaw(homography, view_size, screen_size)
+    marked = PreparedScreen(Screenshot(shot.monitor, grid.over(shot.image)))
+    for pose in (homography, rough):
+        grown = grow(view, marked, pose)
+        if isinstance(grown, Candidate) and grown.proven:
+            return grown.located(view, STAGE)
+    problem = flaw(homography, view.size, (marked.width, marked.height))
     if problem is not None:
-        return problem
-    return Location.at(
-        homography,
-        view_size,
-        monitor=grid.monitor.index,
-        confidence=min(1.0, int(mask.sum()) / 32),
-        stage="markers",
-        elapsed_ms=(time.perf_counter() - started) * 1000,
-    )
+        return Location.refused(problem, stage=STAGE)
+    confidence = min(1.0, len(shared) / 8)
+    return Location.at(homography, view.size, monitor=grid.monitor.index, confidence=confidence, stage=STAGE)
 
 
 def _detect(grey: Grey) -> dict[int, Float]:
@@ -136,11 +141,9 @@ def _detect(grey: Grey) -> dict[int, Float]:
     if numbers is None:
         return {}
     ids = [int(number) for number in numbers.ravel()]
-    return {
-        number: xy.reshape(4, 2).astype(np.float64) + 0.5
-        for number, xy in zip(ids, found, strict=True)
-        if ids.count(number) == 1
-    }
+    once = [ids.count(number) == 1 for number in ids]
+    corners = [np.asarray(xy.reshape(4, 2), dtype=np.float64) + 0.5 for xy in found]
+    return {number: xy for number, xy, single in zip(ids, corners, once, strict=True) if single}
 
 
 def _dictionary() -> cv2.aruco.Dictionary:

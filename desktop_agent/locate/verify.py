@@ -24,8 +24,10 @@ class Agreement:
 
 
 def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, window: int = 13) -> Agreement:
-    """Compare in squares of ``window`` pixels at the resolution of ``view`` (HxW, about 480 pixels long), whose pixels ``homography``
-    maps to the screen's."""
+    """Compare in squares of ``window`` pixels at the resolution of ``view`` (HxW, about 480 pixels long).
+
+    ``homography`` maps this view's pixels to the screen's.
+    """
     height, width = view.shape
     drawn = render(screen, homography, (width, height))
     if not drawn.inside.any():
