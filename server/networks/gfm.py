@@ -102,8 +102,8 @@ def fuse(glance: Tensor, focus: Tensor, mode: str) -> Tensor:
     """
     if mode == "tt":
         background, transition, foreground = glance[:, 0:1], glance[:, 1:2], glance[:, 2:3]
-        is_foreground = (foreground > transition) & (foreground > background)
-        is_transition = (transition > background) & (transition >= foreground)
+        is_foreground = torch.logical_and(foreground > transition, foreground > background)
+        is_transition = torch.logical_and(transition > background, transition >= foreground)
         inside = torch.where(is_transition, focus, torch.zeros_like(focus))
         return torch.where(is_foreground, torch.ones_like(focus), inside)
     chosen = (glance[:, 1:2] > glance[:, 0:1]).to(focus.dtype)

@@ -37,5 +37,5 @@ def _pooling_matrix(length: int, bins: int, like: Tensor) -> Tensor:
     index = torch.arange(bins, device=like.device).unsqueeze(1)
     start = index * length // bins
     stop = ((index + 1) * length + bins - 1) // bins
-    inside = ((position >= start) & (position < stop)).to(like.dtype)
+    inside = torch.logical_and(position >= start, position < stop).to(like.dtype)
     return inside / inside.sum(1, keepdim=True)
