@@ -30,8 +30,12 @@ from mobile_client_stub.client import AgentClient, CopyResult, NotPaired, PhoneE
 Image = NDArray[np.uint8]
 SAMPLES = Path(__file__).resolve().parent / "samples"
 TAP = (300.0, 200.0)
+PINCH = 0.5
+"""The simulated person makes the floating cut-out smaller by this, so that it fits the poster."""
+FIRST_AIM = (1246.0, 597.0)
+"""Seed 1 points at the frame of the sample screen that says 'photo goes here'."""
 AIM_AREA = (0.36, 0.34, 0.72, 0.70)
-"""Where on the screen the demo points (left, top, right, bottom as shares): inside the document, the whole cut-out visible."""
+"""Where on the screen the other seeds point (left, top, right, bottom as shares): inside the document, the whole cut-out visible."""
 STARTUP_SECONDS = 60
 
 
@@ -133,9 +137,17 @@ def _run(client: AgentClient, seed: int, photo: bytes, desktop: Image, out: Path
     rng = np.random.default_rng(seed)
     height, width = desktop.shape[:2]
     left, top, right, bottom = AIM_AREA
-    shot = SimulatedCamera(seed).shoot(desktop, (rng.uniform(left, right) * width, rng.uniform(top, bottom) * height))
+    anywhere = rng.uniform(left, right) * width, rng.uniform(top, bottom) * height
+    shot = SimulatedCamera(seed).shoot(desktop, FIRST_AIM if seed == 1 else anywhere)
+    view_height, view_width = shot.view.shape[:2]
+    placement = {
+        "x": (view_width - 1) / 2,
+        "y": (view_height - 1) / 2,
+        "scale": PINCH * max(view_width, view_height) / max(copied.image_size),
+        "rotation": 0.0,
+    }
     start = time.perf_counter()
-    answer = client.paste(shot.jpeg, copied.clip, key=f"demo-{seed}")
+    answer = client.paste(shot.jpeg, copied.clip, placement=placement, key=f"demo-{seed}")
     paste_s = time.perf_counter() - start
     pasted = _decoded(client.screen_png())
     if out is not None:
@@ -143,15 +155,17 @@ def _run(client: AgentClient, seed: int, photo: bytes, desktop: Image, out: Path
         _write(out / "view.png", shot.view)
         _write(out / "pasted.png", pasted)
         _write(out / "located.png", draw_location(desktop, shot, answer))
-    errors = measure_landing(desktop, pasted, _decoded_rgba(copied.png), expected_affine(shot, copied))
+    errors = measure_landing(
+        desktop, pasted, _decoded_rgba(copied.png), expected_affine(shot, copied, placement["scale"])
+    )
     landing, scale, rotation = errors or (None, None, None)
     return Run(seed, answer["status"], landing, scale, rotation, round(copy_s, 3), round(paste_s, 3), answer["reason"])
 
 
-def expected_affine(shot: Shot, copied: CopyResult) -> NDArray[np.float64]:
-    """2x3, cut-out pixels to screen pixels, from the camera's truth: centred in the view, as large as it was in the photo."""
+def expected_affine(shot: Shot, copied: CopyResult, floating_scale: float) -> NDArray[np.float64]:
+    """2x3, cut-out pixels to screen pixels, from the camera's truth, for a cut-out that floats in the middle of the view."""
     width, height = copied.box[2] - copied.box[0], copied.box[3] - copied.box[1]
-    factor = shot.scale * max(shot.view.shape[:2]) / max(copied.image_size)
+    factor = shot.scale * floating_scale
     angle = math.radians(shot.rotation)
     linear = factor * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     return np.column_stack([linear, np.array(shot.point) - linear @ [width / 2, height / 2]])
