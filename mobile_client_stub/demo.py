@@ -35,7 +35,7 @@ PINCH = 0.5
 FIRST_AIM = (1246.0, 597.0)
 """Seed 1 points at the frame of the sample screen that says 'photo goes here'."""
 AIM_AREA = (0.36, 0.34, 0.72, 0.70)
-"""Where on the screen the other seeds point (left, top, right, bottom as shares): inside the document, the whole cut-out visible."""
+"""Where on the screen the other seeds point (left, top, right, bottom as shares): inside the document."""
 STARTUP_SECONDS = 60
 
 

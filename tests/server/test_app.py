@@ -92,9 +92,10 @@ def test_unknown_addresses_and_methods_have_the_error_form(client: FlaskClient) 
     assert response.get_json()["errors"][0]["code"] == "method_not_allowed"
 
 
-def test_an_oversize_body_is_refused(coffee_jpeg: bytes) -> None:
+def test_an_oversize_body_is_refused(coffee_jpeg: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.app.FORM_OVERHEAD", 10_000)
     app = create_app(Settings(model="grabcut", limits=Limits(max_bytes=1000)))
-    response = post(app.test_client(), coffee_jpeg + bytes(1_000_000))
+    response = post(app.test_client(), coffee_jpeg + bytes(20_000))
     assert response.status_code == 413
 
 
