@@ -1,4 +1,4 @@
-"""``python -m server``: serve, cut, models."""
+"""``python -m server``: serve, cut, models, weights, evaluate, train."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from server import registry
 from server.app import Settings, create_app, parse_tap
 from server.cutout import Cutout, Stopwatch, cut
 from server.errors import BadInput, BadOption, DeviceUnavailable, NoObject, ServerError
+from server.evaluation.command import evaluate
 from server.images import Limits, decode, encode_png
 from server.segmenter import Segmenter, Tap
+from server.training.command import train_command
+from server.weights.command import weights
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}
 NO_OBJECT_EXIT = 3
@@ -204,6 +207,11 @@ def models_command(as_json: bool) -> None:
         click.echo(f"{model.name}{' (default)' if model.name == registry.DEFAULT_MODEL else ''}: {model.task}")
         click.echo(f"    {size}{macs}; input {model.input}; weights: {model.weights()}")
         click.echo(f"    code {model.code_licence}; weights {model.weights_licence}; {model.source}")
+
+
+main.add_command(evaluate)
+main.add_command(weights)
+main.add_command(train_command)
 
 
 def _require_gpu() -> None:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from server.errors import UnknownModel
+from server.errors import BadOption, ModelUnavailable, UnknownModel
+from server.networks.catalogue import NETWORKS
+from server.predictors import networks_of, open_predictor
 from server.segmenter import Segmenter
 
 DEFAULT_MODEL = "grabcut"
@@ -32,7 +34,8 @@ class Model:
 
 def models() -> dict[str, Model]:
     """All models by registry name."""
-    return {"grabcut": _grabcut()}
+    listed = [_lite(), _grabcut(), *(_network_model(name) for name in _network_model_names())]
+    return {model.name: model for model in listed}
 
 
 def find(name: str) -> Model:
@@ -59,6 +62,85 @@ def load(name: str, *, weights: Path | None = None, device: str = "auto") -> Seg
         if key not in _loaded:
             _loaded[key] = find(name).load(weights, device)
         return _loaded[key]
+
+
+def _network_model_names() -> list[str]:
+    """Catalogue networks and the pipelines made of two of them, in the catalogue's order."""
+    names: list[str] = []
+    for name in NETWORKS:
+        if name == "lite":
+            continue
+        pipeline = name.removesuffix("-l")
+        if pipeline != name:
+            names.append(pipeline)
+        names.append(name)
+    return names
+
+
+def _network_model(name: str) -> Model:
+    parts = [NETWORKS[part] for part in networks_of(name)]
+    first = parts[0]
+
+    def open_network(weights: Path | None, device: str) -> Segmenter:
+        return _open_network(name, weights, device)
+
+    return Model(
+        name=name,
+        task=first.task,
+        parameters=sum(part.parameters for part in parts),
+        gmacs=None if any(part.gmacs is None for part in parts) else sum(part.gmacs or 0 for part in parts),
+        input=" + ".join(f"{part.input_size[1]} x {part.input_size[0]} px" for part in parts),
+        code_licence=first.code_licence,
+        weights_licence=first.weights_licence,
+        source=first.source,
+        load=open_network,
+        weights=lambda: _weights_state([part.name for part in parts]),
+    )
+
+
+def _open_network(name: str, weights: Path | None, device: str) -> Segmenter:
+    """A network of the catalogue behind its predictor. Raises ``ModelUnavailable`` where weights or torch are missing."""
+    from server.weights import store
+
+    parts = networks_of(name)
+    if weights is not None and len(parts) > 1:
+        raise BadOption(
+            f"'{name}' is made of {' and '.join(parts)}: import a file for each instead of giving --weights."
+        )
+    if weights is None:
+        for part in parts:
+            store.require(part)
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ModelUnavailable(f"'{name}' needs the torch extra: pip install 'ar-copy-paste[torch]'.") from error
+    from server.weights.loading import load_network
+
+    return open_predictor(name, *(load_network(part, weights) for part in parts), device=device)
+
+
+def _weights_state(parts: list[str]) -> str:
+    from server.weights import store
+
+    return "; ".join(dict.fromkeys(store.state(part) for part in parts))
+
+
+def _lite() -> Model:
+    from server.segmenters.lite import WEIGHTS, LiteSegmenter
+
+    info = NETWORKS["lite"]
+    return Model(
+        name="lite",
+        task=info.task,
+        parameters=info.parameters,
+        gmacs=info.gmacs,
+        input=f"{info.input_size[1]} x {info.input_size[0]} px",
+        code_licence=info.code_licence,
+        weights_licence=info.weights_licence,
+        source=info.source,
+        load=LiteSegmenter,
+        weights=lambda: "shipped" if WEIGHTS.is_file() else "not shipped",
+    )
 
 
 def _grabcut() -> Model:
