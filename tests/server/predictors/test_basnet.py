@@ -48,6 +48,11 @@ def test_input_is_the_scripts(predictor: BASNetPredictor) -> None:
     assert np.abs(predictor.prepare(image) - script_input(image, (64, 64))).max() < 1e-5
 
 
+def test_averaging_large_photos_first_changes_little(predictor: BASNetPredictor) -> None:
+    photo = np.asarray(Image.fromarray(picture(9, 13)).resize((1300, 900), Image.Resampling.BICUBIC))
+    assert np.abs(predictor.prepare(photo) - script_input(photo, (64, 64))).mean() < 0.02  # in standard deviations
+
+
 def test_released_weights_are_for_256() -> None:
     assert BASNetPredictor.size == (256, 256)
 
