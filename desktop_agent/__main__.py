@@ -1,4 +1,4 @@
-"""``python -m desktop_agent``: run the agent; locate, paste, doctor, devices, clips."""
+"""``python -m desktop_agent``: run the agent; pair, locate, paste, doctor, devices, clips."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 import socket
 import sys
 import threading
+import webbrowser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +19,11 @@ from desktop_agent.errors import AgentError
 from desktop_agent.home import home
 from desktop_agent.locate.command import locate
 from desktop_agent.paste.command import paste
+from desktop_agent.screen import PictureScreen
+
+if TYPE_CHECKING:
+    from desktop_agent.pairing import Invitation
+    from desktop_agent.runtime import Running
 
 
 @click.group(invoke_without_command=True)
@@ -69,21 +76,48 @@ def main(
             click.echo(
                 f"Agent at {agent.url} (board: {agent.url}/board); cutting with {agent.agent.segmentation.name}. Stop with Ctrl+C."
             )
-            _print_pairing(agent.pairing_url(), agent.lan_url is not None)
-            threading.Event().wait()
+            _serve_phones(agent, no_browser)
     except KeyboardInterrupt:
         click.echo("Stopped.")
 
 
-def _print_pairing(url: str, for_phones: bool) -> None:
-    if for_phones:
-        import segno
-
-        segno.make(url, error="m").terminal(out=sys.stdout, compact=True)
-        click.echo(f"Scan with the phone within three minutes, or type: {url}")
-        click.echo("The browser warns once, because this computer made its own certificate: choose 'continue'.")
+def _serve_phones(agent: Running, no_browser: bool) -> None:
+    """Until Ctrl+C: without any paired phone show the code, and a new one for every press of Enter."""
+    devices = agent.access.devices.all()
+    if devices:
+        click.echo(f"Connected phones: {', '.join(device.name for device in devices)}. Press Enter to connect another.")
     else:
-        click.echo(f"For this computer only: {url}")
+        _print_invitation(agent.invite(), agent.lan_url is not None)
+        if agent.lan_url and not no_browser and not isinstance(agent.screen, PictureScreen):
+            webbrowser.open(agent.window_url())
+    if not sys.stdin.isatty():
+        threading.Event().wait()
+    while sys.stdin.readline():
+        _print_invitation(agent.invite(), agent.lan_url is not None)
+    threading.Event().wait()
+
+
+def _print_invitation(invitation: Invitation, for_phones: bool) -> None:
+    if not for_phones:
+        click.echo(f"For this computer only: {invitation.url}")
+        return
+    invitation.print(sys.stdout)
+    click.echo(f"Scan with the phone within {invitation.seconds:.0f} seconds, or type: {invitation.url}")
+    click.echo(f"The phone then shows the number {invitation.code}; another number means another computer.")
+    click.echo("The browser warns once, because this computer made its own certificate: choose 'continue'.")
+
+
+@main.command("pair")
+@click.option("--window", is_flag=True, help="Show the code in a browser window.")
+def pair_command(window: bool) -> None:
+    """Connect another phone to the agent that is running."""
+    from desktop_agent.pairing import Invitation
+    from desktop_agent.runtime import ask_running
+
+    answer = ask_running("/desk/invite")
+    _print_invitation(Invitation(answer["url"], answer["code"], answer["seconds"]), answer["url"].startswith("https"))
+    if window:
+        webbrowser.open(f"{answer['agent']}/desk#{ask_running('/desk/ticket')['ticket']}")
 
 
 @main.command("doctor")

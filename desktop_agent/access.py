@@ -25,7 +25,7 @@ class Access:
     """Paired devices, the pairing window, the token of this computer's own command lines, and our host names.
 
     ``hosts`` and ``named_origin`` (https://host.local:port, None without a listener for phones) follow the network;
-    ``authority`` is the certificate that a phone may install.
+    ``authority`` is the certificate that a phone may install, ``last_code`` the short code of the last pairing.
     """
 
     devices: DeviceStore
@@ -34,6 +34,7 @@ class Access:
     hosts: frozenset[str] = field(default=LOOPBACK)
     named_origin: str | None = None
     authority: Path | None = None
+    last_code: str | None = None
 
 
 def guard(app: Flask, access: Access) -> None:
@@ -52,7 +53,7 @@ def guard(app: Flask, access: Access) -> None:
 
 def authenticated(access: Access) -> str:
     """The id of the device that sends this request. Raises ``Unauthorized`` before the body is read."""
-    token = _shown_token()
+    token = shown_token()
     if is_local(access, token):
         check_loopback()
         device_id = LOCAL_DEVICE
@@ -97,7 +98,7 @@ def create_pairing(access: Access, clips: ClipStore, name: str) -> Blueprint:
     @pairing.get("/hello")
     def hello() -> Response:
         """What a page may know before it is paired; a paired one learns the computer's name."""
-        device = access.devices.find(_shown_token())
+        device = access.devices.find(shown_token())
         answer: dict[str, object] = {"paired": device is not None, "pairing": access.pairing.is_open}
         if device is not None:
             answer["name"] = name
@@ -114,7 +115,8 @@ def create_pairing(access: Access, clips: ClipStore, name: str) -> Blueprint:
             raise BadRequest('Send {"token": "...", "name": "..."} as JSON.')
         access.pairing.redeem(one_time)
         device, token = _join(access, wanted)
-        response = jsonify({"device": device.id, "token": token, "computer": name, "code": short_code(one_time)})
+        access.last_code = short_code(one_time)
+        response = jsonify({"device": device.id, "token": token, "computer": name, "code": access.last_code})
         response.set_cookie(
             COOKIE, token, max_age=COOKIE_SECONDS, httponly=True, secure=request.is_secure, samesite="Strict"
         )
@@ -123,7 +125,7 @@ def create_pairing(access: Access, clips: ClipStore, name: str) -> Blueprint:
     @pairing.delete("/pair")
     def unpair() -> Response:
         """The device forgets this computer: its token and its clips end."""
-        device = access.devices.find(_shown_token())
+        device = access.devices.find(shown_token())
         if device is None:
             raise Unauthorized("This device is not paired with this computer: scan the code that the computer shows.")
         access.devices.revoke(device.id)
@@ -138,7 +140,7 @@ def create_pairing(access: Access, clips: ClipStore, name: str) -> Blueprint:
 def _join(access: Access, name: str) -> tuple[Device, str]:
     """A new device, or the known one that scans again: it shows its token, or it paired at an address that is gone."""
     host = _host_name(request.host)
-    known = access.devices.find(_shown_token())
+    known = access.devices.find(shown_token())
     if known is None:
         same = [device for device in access.devices.all() if device.name == clean_name(name)]
         moved = [device for device in same if device.host and device.host not in access.hosts]
@@ -148,7 +150,7 @@ def _join(access: Access, name: str) -> tuple[Device, str]:
     return access.devices.add(name, host)
 
 
-def _shown_token() -> str:
+def shown_token() -> str:
     header = request.headers.get("Authorization", "")
     return header[7:] if header.startswith("Bearer ") else request.cookies.get(COOKIE, "")
 

@@ -150,6 +150,7 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
                 "name": name,
                 "version": installed_version(),
                 "server": agent.segmentation.name,
+                "notice": getattr(agent.segmentation, "notice", None),
                 "monitors": [
                     {
                         "index": m.index,

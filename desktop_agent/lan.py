@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from desktop_agent.access import LOOPBACK, Access
+from desktop_agent.discovery import Announced
 from desktop_agent.errors import AgentError
 from desktop_agent.listener import TlsAdapter, listening
 from desktop_agent.tls import Certificate, local_addresses, local_name, own_certificate
@@ -62,9 +63,10 @@ class LanFace:
         with self._lock:
             return f"https://{self.addresses[0]}:{self._port}" if self._open and self.addresses else None
 
-    @property
-    def port(self) -> int:
-        return self._port
+    def announced(self) -> Announced | None:
+        """What the network may know: where this listener is, while it is open."""
+        with self._lock:
+            return Announced(tuple(self.addresses), self._port) if self._open and self.addresses else None
 
     def refresh(self) -> None:
         """Look at the addresses, the devices and the pairing window now. Raises ``AgentError`` where the port is taken."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import ssl
 import threading
@@ -147,6 +148,11 @@ class GuardedServer(wsgi.Server):
     max_request_header_size = HEADER_BYTES
     max_request_body_size = BODY_BYTES
     deadlines: Deadlines
+
+    def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
+        """A peer that went away is no news."""
+        level = level if level >= logging.ERROR else logging.DEBUG
+        logging.getLogger("desktop_agent").log(level, "%s", msg, exc_info=traceback)
 
 
 class TlsAdapter(Adapter):

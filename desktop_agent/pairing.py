@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -43,8 +42,14 @@ class Invitation:
 class Inviter:
     """Opens the pairing window and knows the address that goes with it."""
 
-    def __init__(self, access: Access, loopback_url: Callable[[], str], lan: LanFace | None) -> None:
-        self._access, self._loopback_url, self._lan = access, loopback_url, lan
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._loopback_url = ""
+        self._lan: LanFace | None = None
+
+    def serve(self, loopback_url: str, lan: LanFace | None) -> None:
+        """Say where the agent listens, before anybody is invited."""
+        self._loopback_url, self._lan = loopback_url, lan
 
     def invite(self) -> Invitation:
         """A new one-time token; the listener for phones is open when this returns. Raises ``AgentError`` where it cannot be."""
@@ -63,5 +68,5 @@ class Inviter:
             return None
         phones = self._lan.url if self._lan is not None else None
         if phones is None or self._lan is None or self._lan.certificate is None:
-            return Invitation(f"{self._loopback_url()}/#{token}", short_code(token), seconds)
+            return Invitation(f"{self._loopback_url}/#{token}", short_code(token), seconds)
         return Invitation(f"{phones}/#{token}.{self._lan.certificate.fingerprint}", short_code(token), seconds)

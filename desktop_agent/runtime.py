@@ -9,20 +9,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from desktop_agent.access import Access
 from desktop_agent.agent import Agent
 from desktop_agent.app import create_app
 from desktop_agent.board import BoardStore, create_board
 from desktop_agent.clips import ClipStore
+from desktop_agent.desk import Tickets, create_desk
 from desktop_agent.devices import DeviceStore, PairingWindow, write_private
+from desktop_agent.discovery import Discovery
+from desktop_agent.errors import AgentError
+from desktop_agent.found import FoundSegmentation
 from desktop_agent.home import home
 from desktop_agent.lan import LanFace
 from desktop_agent.listener import listening
 from desktop_agent.pairing import Invitation, Inviter
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import ScreenSource, open_screen
-from desktop_agent.segmentation import EmbeddedSegmentation, RemoteSegmentation, Segmentation
+from desktop_agent.segmentation import EmbeddedSegmentation, RemoteSegmentation
 from desktop_agent.tls import Certificate, given_certificate
 
 DEFAULT_PORT = 8765
@@ -54,6 +59,7 @@ class Running:
     url: str
     lan: LanFace | None
     inviter: Inviter
+    tickets: Tickets
 
     @property
     def lan_url(self) -> str | None:
@@ -67,6 +73,10 @@ class Running:
         """Open the pairing window."""
         return self.inviter.invite()
 
+    def window_url(self) -> str:
+        """This computer's own window, with a ticket that is good once."""
+        return f"{self.url}/desk#{self.tickets.issue()}"
+
     def pairing_url(self) -> str:
         """Open the pairing window: the address to scan. The one-time token is in the fragment, which no request line carries."""
         return self.invite().url
@@ -76,9 +86,8 @@ class Running:
 def running(options: Options) -> Iterator[Running]:
     """The agent, serving until the context ends. Raises ``AgentError`` with what to do where a port or a screen is not there."""
     screen = open_screen(options.screen)
-    segmentation: Segmentation = (
-        RemoteSegmentation(options.server, options.server_key) if options.server else EmbeddedSegmentation()
-    )
+    found = None if options.server else FoundSegmentation(EmbeddedSegmentation(), home() / "server.json")
+    segmentation = found or RemoteSegmentation(options.server or "", options.server_key)
     boards = BoardStore(home() / "board")
     with ExitStack() as stack:
         drivers = stack.enter_context(open_drivers(screen, boards))
@@ -95,7 +104,10 @@ def running(options: Options) -> Iterator[Running]:
             pairing=PairingWindow(),
             local_token=secrets.token_urlsafe(32),
         )
+        stack.callback(segmentation.close)
+        inviter, tickets = Inviter(access), Tickets()
         app = create_app(agent, access, name=options.name, board=create_board(boards))
+        app.register_blueprint(create_desk(access, inviter, agent.clips, tickets, options.name, found))
         port = stack.enter_context(listening(app, "127.0.0.1", options.port))
         url = f"http://127.0.0.1:{port}"
         lan = None
@@ -103,8 +115,11 @@ def running(options: Options) -> Iterator[Running]:
             lan_port = port + 1 if options.port else 0
             lan = LanFace(app, access, options.host, lan_port, home() / "tls", _given_certificate(options))
             stack.callback(lan.close)
+            discovery = Discovery(options.name, lan.announced, found)
+            stack.callback(discovery.close)
+        inviter.serve(url, lan)
         stack.enter_context(_findable(url, access.local_token))
-        yield Running(agent, access, screen, url, lan, Inviter(access, lambda: url, lan))
+        yield Running(agent, access, screen, url, lan, inviter, tickets)
 
 
 def find_running() -> tuple[str, str] | None:
@@ -115,6 +130,24 @@ def find_running() -> tuple[str, str] | None:
         return str(fields["url"]), str(fields["token"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def ask_running(path: str) -> dict[str, Any]:
+    """Ask the agent of this computer, as its owner; ``agent`` in the answer is its address. Raises ``AgentError``."""
+    import requests
+
+    found = find_running()
+    if found is None:
+        raise AgentError("No agent runs here: start 'python -m desktop_agent'.", code="not_running")
+    url, token = found
+    try:
+        answer = requests.post(f"{url}{path}", json={}, headers={"Authorization": f"Bearer {token}"}, timeout=20)
+        fields: dict[str, Any] = answer.json()
+    except (requests.RequestException, ValueError) as error:
+        raise AgentError(f"The agent at {url} does not answer: start it again.", code="not_running") from error
+    if answer.status_code != 200:
+        raise AgentError(str(fields["errors"][0]["detail"]), code=str(fields["errors"][0]["code"]))
+    return {**fields, "agent": url}
 
 
 @contextmanager

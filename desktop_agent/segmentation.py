@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import requests
 
 from desktop_agent.errors import AgentError, SegmentationFailed
+from desktop_agent.pinned import PinnedAdapter
 
 CONNECT_SECONDS = 4
 ANSWER_SECONDS = 60
@@ -30,7 +31,8 @@ class CutResult:
 class Segmentation(Protocol):
     """Where cut-outs come from; replace it in tests. ``name`` is what the person sees as the server."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def cut(self, photo: bytes, *, tap: tuple[float, float] | None, model: str | None, mode: str) -> CutResult:
         """Raises ``AgentError`` with the server's own code and sentence (``no_object``, ``unreadable_image``, ...) or
@@ -63,14 +65,19 @@ class EmbeddedSegmentation:
 
 
 class RemoteSegmentation:
-    """A segmentation server by address, over its ``POST /v1/cut``. ``key`` goes into ``X-Api-Key``."""
+    """A segmentation server by address, over its ``POST /v1/cut``. ``key`` goes into ``X-Api-Key``.
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    With a ``fingerprint`` (SHA-256, hexadecimal) exactly that certificate is accepted.
+    """
+
+    def __init__(self, url: str, key: str | None = None, fingerprint: str | None = None) -> None:
         self.name = url.rstrip("/")
         self._session = requests.Session()
         self._session.trust_env = False
         if key:
             self._session.headers["X-Api-Key"] = key
+        if fingerprint:
+            self._session.mount("https://", PinnedAdapter(fingerprint))
 
     def cut(self, photo: bytes, *, tap: tuple[float, float] | None, model: str | None, mode: str) -> CutResult:
         fields = {"crop": "true", "output": "cutout"}
@@ -88,6 +95,11 @@ class RemoteSegmentation:
                 timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
                 allow_redirects=False,
             )
+        except requests.exceptions.SSLError as error:
+            raise SegmentationFailed(
+                f"{self.name} shows a certificate that is not trusted, or another one than was confirmed: check who answers there.",
+                code="server_changed",
+            ) from error
         except requests.RequestException as error:
             raise SegmentationFailed(
                 f"The computer cannot reach the segmentation server {self.name}: check that it runs, or start the agent without "

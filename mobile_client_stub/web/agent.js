@@ -44,13 +44,14 @@ export function cut(photo, tap, {signal, onRetry}) {
   return persistent(() => answered("/cut", {method: "POST", body: form(fields), signal}, "server"), signal, onRetry);
 }
 
-/** Where the cut-out would land. Null when nobody answered: the next frame asks again. */
+/** Where the cut-out would land. A lost connection is an answer too: the next frame asks again. */
 export async function aim(frame, clip, placement, signal) {
   try {
     const fields = {view: frame, clip, placement: JSON.stringify(placement)};
-    return await answered("/aim", {method: "POST", body: form(fields), signal, timeout: 8000}, "agent");
+    return await answered("/aim", {method: "POST", body: form(fields), signal, timeout: 15_000}, "agent");
   } catch (failure) {
-    if (failure instanceof Failure && failure.hop === "agent" && failure.code === "unreachable") return null;
+    if (failure.code === "unreachable") return {locked: false, reason: failure.code, message: "No connection to the computer. Trying again…"};
+    if (failure.code === "slow") return {locked: false, reason: failure.code, message: "The computer is slow to answer…"};
     throw failure;
   }
 }
@@ -90,8 +91,13 @@ async function sent(path, {timeout = ANSWER_MS, signal, ...options}) {
   const both = signal ? AbortSignal.any?.([signal, limit]) ?? signal : limit;
   try {
     return await fetch(path, {cache: "no-store", credentials: "same-origin", ...options, signal: both});
-  } catch {
+  } catch (error) {
     if (signal?.aborted) throw new Cancelled();
+    if (error.name === "TimeoutError") {
+      throw new Failure("agent", `${capital(agent.name)} has not answered in time.`, {
+        code: "slow", title: "The computer is very slow", next: "Wait until it is less busy, then try again. Nothing is lost.",
+      });
+    }
     throw new Failure("agent", `This phone does not reach ${agent.name}.`, {
       code: "unreachable",
       title: "No connection to the computer",
@@ -123,6 +129,8 @@ function form(fields) {
   }
   return body;
 }
+
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 const json = (value) => ({method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(value)});
 

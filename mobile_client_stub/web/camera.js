@@ -30,7 +30,7 @@ export class Camera extends EventTarget {
   async #open() {
     this.#stop();
     this.#stream = await navigator.mediaDevices.getUserMedia({audio: false, video: {
-      facingMode: {ideal: this.#facing}, width: {ideal: 1920}, height: {ideal: 1080},
+      facingMode: {ideal: this.#facing}, width: {ideal: 1920}, height: {ideal: 1080}, resizeMode: {ideal: "none"},
     }});
     const track = this.#track;
     track.addEventListener("ended", () => this.#restart());

@@ -87,7 +87,7 @@ async function picked(clip, at) {
   enter({name: "picked", tapped: cutAt, back: home, use: () => use(clip), leave: stop});
   floating.lift();
   performance.mark("cutout");
-  performance.measure("copy", performance.getEntriesByName("shutter").length ? "shutter" : undefined, "cutout");
+  if (performance.getEntriesByName("shutter").length) performance.measure("copy", "shutter", "cutout");
   show.buzz(8, 40, 14);
   show.pill(session.file ? "Use it, or tap another object" : "Move to the screen, or tap another object", "good");
 }

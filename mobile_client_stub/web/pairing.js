@@ -58,13 +58,14 @@ export function askToScan() {
     title: "Scan the code on your computer",
     text: "Start the agent there. It shows a code: scan it with this phone's camera, and this page opens connected.",
     art: true,
-    actions: [["I have scanned it: try again", () => location.reload()]],
+    actions: [["Try again", () => location.reload()]],
   });
 }
 
 /** The computer does not know this phone any more. */
 export function forgotten(failure) {
   show.state("boot");
+  show.ring(null);
   camera.close();
   show.card({
     title: "This phone is no longer connected",

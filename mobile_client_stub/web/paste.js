@@ -52,7 +52,7 @@ async function aimLoop(clip, signal) {
         const reduction = session.file ? drawn($("photo"), looked().size, frame, FRAME_LONG_SIDE) : camera.draw(frame, FRAME_LONG_SIDE);
         const where = placement(looked().fitted, floating.at, reduction);
         const answer = await agent.aim(await jpeg(frame, FRAME_QUALITY), clip.clip, where, signal);
-        misses = answer?.locked ? 0 : misses + 1;
+        misses = answer.locked ? 0 : misses + 1;
         if (!signal.aborted) aimed(answer, misses);
       }
       await agent.pause(Math.max(FRAME_MS - (performance.now() - began), 20), signal);
@@ -64,10 +64,7 @@ async function aimLoop(clip, signal) {
 
 function aimed(answer, misses) {
   const before = document.body.dataset.aim;
-  if (!answer) {
-    show.aimState("refused");
-    show.pill("No connection to the computer. Trying again…", "warn");
-  } else if (answer.locked) {
+  if (answer.locked) {
     if (before !== "locked") show.buzz(10);
     show.aimState("locked");
     show.pill("Tap to paste", "good");
@@ -134,7 +131,7 @@ function again(clip, at) {
 function pasted(clip, answer, at) {
   performance.mark("landed");
   performance.measure("paste", "paste-tap", "landed");
-  show.aimState("locked");
+  show.state("pasted");
   floating.land(true);
   show.landed(at);
   show.buzz(20, 60, 40);

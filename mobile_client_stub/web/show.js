@@ -17,7 +17,7 @@ export function state(name, file = false) {
     control.hidden = !places.some((place) => names.includes(place)) || control.dataset.absent === "true" || replaced;
   }
   $("top").hidden = $("controls").hidden = name === "boot";
-  $("back").hidden = ["boot", "camera"].includes(name);
+  $("back").hidden = ["boot", "camera", "pasted"].includes(name);
 }
 
 /** A control that this phone or camera does not have stays away. */
@@ -29,6 +29,7 @@ let spoken = "";
 export function pill(text, mood = "plain") {
   $("pill").hidden = !text;
   $("pill").dataset.mood = mood;
+  $("pill").classList.toggle("long", text.length > 60);
   if ($("pill-text").textContent !== text) $("pill-text").textContent = text;
   if (text !== spoken) say(spoken = text);
 }

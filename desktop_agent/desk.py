@@ -1,0 +1,155 @@
+"""This computer's own window: the code to scan, the paired devices, the segmentation servers that were found.
+
+Only for the person at this computer: loopback, and either the token of the 0600 file (command lines) or a ticket that is good
+once and is handed to the browser in a fragment (the window).
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from flask import Blueprint, Response, jsonify, request, send_from_directory
+
+from desktop_agent.access import Access, admit, check_loopback, is_local, shown_token, small_json
+from desktop_agent.clips import ClipStore
+from desktop_agent.errors import BadRequest, Unauthorized
+from desktop_agent.pairing import Inviter
+
+WEB = Path(__file__).parent / "desk_web"
+COOKIE = "arcp-desk"
+TICKET_SECONDS = 60.0
+
+
+class Servers(Protocol):
+    """The segmentation servers that are offered."""
+
+    def public(self) -> dict[str, Any]: ...
+
+    def confirm(self, server_id: str) -> None: ...
+
+    def forget(self) -> None: ...
+
+
+class Tickets:
+    """One-use tickets for the window, and the sessions that they were exchanged for. Both die with the agent."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._tickets: dict[str, float] = {}
+        self._sessions: set[str] = set()
+
+    def issue(self) -> str:
+        ticket = secrets.token_urlsafe(24)
+        with self._lock:
+            self._tickets[ticket] = time.monotonic() + TICKET_SECONDS
+        return ticket
+
+    def exchange(self, ticket: str) -> str:
+        """A session for a ticket. Raises ``Unauthorized``."""
+        with self._lock:
+            if self._tickets.pop(ticket, 0.0) < time.monotonic():
+                raise Unauthorized(
+                    "This window's ticket was used or is too old: run 'python -m desktop_agent pair --window'.",
+                    code="ticket_used",
+                )
+            session = secrets.token_urlsafe(32)
+            self._sessions.add(session)
+            return session
+
+    def knows(self, session: str) -> bool:
+        with self._lock:
+            return session in self._sessions
+
+
+def create_desk(
+    access: Access, inviter: Inviter, clips: ClipStore, tickets: Tickets, name: str, servers: Servers | None = None
+) -> Blueprint:
+    """``/desk`` and its files for everyone on this computer, the rest for the person who started the agent."""
+    desk = Blueprint("desk", __name__)
+
+    @desk.before_request
+    def only_this_computer() -> None:
+        check_loopback()
+        open_to_all = request.method == "GET" and request.endpoint in {"desk.window", "desk.file"}
+        if open_to_all or request.endpoint == "desk.enter":
+            return
+        if not (is_local(access, shown_token()) or tickets.knows(request.cookies.get(COOKIE, ""))):
+            raise Unauthorized(
+                "This is for the person who started the agent: run 'python -m desktop_agent pair --window'."
+            )
+        admit()
+
+    @desk.get("/desk")
+    def window() -> Response:
+        return send_from_directory(WEB, "desk.html")
+
+    @desk.get("/desk/web/<path:path>")
+    def file(path: str) -> Response:
+        return send_from_directory(WEB, path)
+
+    @desk.post("/desk/enter")
+    def enter() -> Response:
+        session = tickets.exchange(_text(small_json(), "ticket"))
+        response = jsonify({"entered": True})
+        response.set_cookie(COOKIE, session, httponly=True, samesite="Strict", path="/desk")
+        return response
+
+    @desk.get("/desk/state")
+    def state() -> Response:
+        invitation = inviter.current()
+        return jsonify(
+            {
+                "name": name,
+                "invitation": None
+                if invitation is None
+                else {
+                    "url": invitation.url,
+                    "code": invitation.code,
+                    "seconds": round(invitation.seconds),
+                    "svg": invitation.svg(),
+                },
+                "devices": [{"id": d.id, "name": d.name, "paired": round(d.paired)} for d in access.devices.all()],
+                "last_code": access.last_code,
+                "servers": servers.public() if servers else None,
+            }
+        )
+
+    @desk.post("/desk/ticket")
+    def ticket() -> Response:
+        return jsonify({"ticket": tickets.issue()})
+
+    @desk.post("/desk/invite")
+    def invite() -> Response:
+        invitation = inviter.invite()
+        return jsonify({"url": invitation.url, "code": invitation.code, "seconds": round(invitation.seconds)})
+
+    @desk.post("/desk/revoke")
+    def revoke() -> Response:
+        device = access.devices.revoke(_text(small_json(), "device"))
+        clips.forget(device.id)
+        return jsonify({"device": device.id})
+
+    @desk.post("/desk/server")
+    def server() -> Response:
+        """{"confirm": ID} uses a found server from now on; {"confirm": null} goes back to this computer."""
+        if servers is None:
+            raise BadRequest("The agent was started with --server: there is nothing to choose.")
+        wanted = small_json().get("confirm")
+        if isinstance(wanted, str):
+            servers.confirm(wanted)
+        else:
+            servers.forget()
+        return jsonify(servers.public())
+
+    return desk
+
+
+def _text(fields: dict[str, object], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise BadRequest(f"The field '{name}' is missing.", code="missing_field")
+    return value
