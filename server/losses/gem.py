@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from server.losses.assignment import assign
 from server.losses.boxes import boxes_of, generalized_iou
 from server.losses.points import POINTS, point_bce, point_dice, random_points, sample, uncertain_points
+from server.networks.gem.model import QueryOutput
 
 NONE_CLASS = 2
 NONE_WEIGHT = 0.1
@@ -40,16 +41,6 @@ MATCHING = Weights(classification=4.0)
 
 
 @dataclass(frozen=True)
-class LayerOutput:
-    """One decoder layer's queries: ``logits`` (N, Q, 3) of background, glass and none; ``masks`` (N, Q, h, w) logits;
-    ``boxes`` (N, Q, 4) relative centre and size."""
-
-    logits: Tensor
-    masks: Tensor
-    boxes: Tensor
-
-
-@dataclass(frozen=True)
 class Objects:
     """One picture's M objects: ``labels`` (M,) int64, ``masks`` (M, H, W) 0 or 1, ``boxes`` (M, 4)."""
 
@@ -67,7 +58,7 @@ class Objects:
 
 
 def gem_loss(
-    layers: Sequence[LayerOutput],
+    layers: Sequence[QueryOutput],
     proposal_logits: Tensor,
     glass: Tensor,
     weights: Weights,
@@ -77,9 +68,9 @@ def gem_loss(
 ) -> dict[str, Tensor]:
     """The whole loss of a batch: the set criterion on every layer, and the proposals.
 
-    ``layers``: the initial queries' and the nine decoder layers' outputs, each matched anew; ``proposal_logits``:
-    (N, 2, 24, 24); ``glass``: (N, 1, H, W) masks. Returns the weighted terms, summed over the layers: ``class``, ``mask``,
-    ``dice``, ``box``, ``giou``, ``proposal``.
+    ``layers`` (the initial queries' and the nine decoder layers' outputs, each matched anew) and ``proposal_logits``
+    (N, 2, 24, 24) are what ``GEM.every_layer`` returns; ``glass``: (N, 1, H, W) masks. Returns the weighted terms, summed over
+    the layers: ``class``, ``mask``, ``dice``, ``box``, ``giou``, ``proposal``.
     """
     objects = [Objects.from_glass(mask[0]) for mask in glass]
     terms: dict[str, Tensor] = {}
@@ -101,7 +92,7 @@ def proposal_loss(logits: Tensor, glass: Tensor) -> Tensor:
 
 @torch.no_grad()
 def match(
-    layer: LayerOutput,
+    layer: QueryOutput,
     objects: Sequence[Objects],
     *,
     points: int = POINTS,
@@ -145,7 +136,7 @@ def _matching_cost(
 
 
 def set_loss(
-    layer: LayerOutput,
+    layer: QueryOutput,
     objects: Sequence[Objects],
     matches: Sequence[Tensor],
     weights: Weights,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from server.losses.terms import iou_loss
 
 
-def pgsnet_loss(coarse: Tensor, middle: Tensor, final: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Weights 1, 2, 4 from the coarsest (p3) to the final prediction (p1): 2^(3-i) for level i, level 1 the finest.
+def pgsnet_loss(logits: Sequence[Tensor], target: Tensor) -> dict[str, Tensor]:
+    """Weights 4, 2, 1 from the final prediction to the coarsest: 2^(3-i) for level i, level 1 the finest.
 
-    Logits and target (N, 1, H, W), all at the input's size. Returns the weighted terms ``bce`` and ``iou``.
+    ``logits``: three maps (N, 1, H, W) of the target's size, finest first. Returns the weighted terms ``bce`` and ``iou``.
     """
-    levels = ((1.0, coarse), (2.0, middle), (4.0, final))
-    bce = sum(weight * F.binary_cross_entropy_with_logits(x.float(), target.float()) for weight, x in levels)
-    iou = sum(weight * iou_loss(x.float().sigmoid(), target) for weight, x in levels)
-    assert isinstance(bce, Tensor)
-    assert isinstance(iou, Tensor)
-    return {"bce": bce, "iou": iou}
+    levels = list(zip((4.0, 2.0, 1.0), logits, strict=True))
+    bce = [weight * F.binary_cross_entropy_with_logits(level.float(), target.float()) for weight, level in levels]
+    iou = [weight * iou_loss(level.float().sigmoid(), target) for weight, level in levels]
+    return {"bce": torch.stack(bce).sum(), "iou": torch.stack(iou).sum()}

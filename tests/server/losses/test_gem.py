@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from server.losses.boxes import boxes_of, corners, generalized_iou
-from server.losses.gem import GEM_BASE, GEM_TINY, LayerOutput, Objects, gem_loss, match, proposal_loss, set_loss
+from server.losses.gem import GEM_BASE, GEM_TINY, Objects, gem_loss, match, proposal_loss, set_loss
 from server.losses.points import point_bce, point_dice, sample, uncertain_points
 from server.losses.terms import total
+from server.networks.gem.model import QueryOutput
 
 QUERIES, SIDE = 10, 24
 
@@ -19,16 +20,16 @@ def glass_mask() -> torch.Tensor:
     return mask
 
 
-def layer(seed: int = 0, batch: int = 1) -> LayerOutput:
+def layer(seed: int = 0, batch: int = 1) -> QueryOutput:
     generator = torch.Generator().manual_seed(seed)
-    return LayerOutput(
+    return QueryOutput(
         torch.randn(batch, QUERIES, 3, generator=generator),
         torch.randn(batch, QUERIES, SIDE, SIDE, generator=generator),
         0.25 + 0.5 * torch.rand(batch, QUERIES, 4, generator=generator),
     )
 
 
-def knowing(objects: Objects, queries: tuple[int, ...]) -> LayerOutput:
+def knowing(objects: Objects, queries: tuple[int, ...]) -> QueryOutput:
     """A layer whose ``queries`` hold the objects perfectly and whose others say "none"."""
     logits = torch.zeros(1, QUERIES, 3)
     logits[..., 2] = 30
@@ -39,7 +40,7 @@ def knowing(objects: Objects, queries: tuple[int, ...]) -> LayerOutput:
         logits[0, query, objects.labels[index]] = 30
         masks[0, query] = 60 * objects.masks[index] - 30
         boxes[0, query] = objects.boxes[index]
-    return LayerOutput(logits, masks, boxes)
+    return QueryOutput(logits, masks, boxes)
 
 
 def test_giou_by_hand() -> None:
@@ -101,7 +102,7 @@ def test_matching_follows_the_queries_when_they_are_shuffled() -> None:
     objects = Objects.from_glass(glass_mask())
     output = layer(1)
     order = torch.randperm(QUERIES, generator=torch.Generator().manual_seed(2))
-    shuffled = LayerOutput(output.logits[:, order], output.masks[:, order], output.boxes[:, order])
+    shuffled = QueryOutput(output.logits[:, order], output.masks[:, order], output.boxes[:, order])
     (a,) = match(output, [objects], points=500, generator=torch.Generator().manual_seed(3))
     (b,) = match(shuffled, [objects], points=500, generator=torch.Generator().manual_seed(3))
     assert order[b].tolist() == a.tolist()
@@ -126,7 +127,7 @@ def test_a_layer_that_knows_costs_nothing() -> None:
 
 def test_terms_by_hand() -> None:
     objects = Objects.from_glass(torch.ones(96, 96))
-    output = LayerOutput(
+    output = QueryOutput(
         torch.zeros(1, QUERIES, 3), torch.zeros(1, QUERIES, SIDE, SIDE), torch.full((1, QUERIES, 4), 0.5)
     )
     terms = set_loss(
@@ -145,7 +146,7 @@ def test_unmatched_queries_weigh_a_tenth() -> None:
     objects = Objects.from_glass(torch.ones(96, 96))
     logits = torch.zeros(1, QUERIES, 3)
     logits[0, 0, 1] = 5.0
-    output = LayerOutput(logits, torch.zeros(1, QUERIES, SIDE, SIDE), torch.full((1, QUERIES, 4), 0.5))
+    output = QueryOutput(logits, torch.zeros(1, QUERIES, SIDE, SIDE), torch.full((1, QUERIES, 4), 0.5))
     terms = set_loss(output, [objects], [torch.tensor([0])], GEM_TINY, points=50)
     right = math.log(2 + math.exp(5)) - 5
     expected = (right + 0.1 * (QUERIES - 1) * math.log(3)) / (1 + 0.1 * (QUERIES - 1))
