@@ -11,15 +11,20 @@ from numpy.typing import NDArray
 
 from server.training.readers import Byte
 
-KEEP = 0.75
-"""A crop keeps at least this part of the object."""
 TRIES = 6
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Ranges and chances; ``photometric`` scales brightness, contrast, colour and gamma changes (0: none)."""
+    """Ranges and chances.
 
+    Crops have a part of the picture's ``area``, or with ``crops`` one of these sides in px of the packed picture, half of
+    them centred on the mask's soft or edge pixels (GFM); they hold at least ``keep`` of the object. ``photometric`` scales
+    brightness, contrast, colour and gamma changes (0: none).
+    """
+
+    crops: tuple[int, ...] = ()
+    keep: float = 0.75
     area: tuple[float, float] = (0.4, 1.0)
     aspect: float = 1.25
     flip: bool = True
@@ -50,29 +55,16 @@ def augment(block: Byte, size: int, settings: Augment, rng: np.random.Generator)
     return warped
 
 
-def plain(block: Byte, size: int) -> Byte:
-    """The whole block, stretched to size x size, as at inference."""
-    return np.dstack(
-        [
-            cv2.resize(np.ascontiguousarray(part), (size, size), interpolation=cv2.INTER_AREA)
-            for part in np.dsplit(block, block.shape[2])
-        ]
-    )
-
-
 def _crop(mask: Byte, size: int, settings: Augment, rng: np.random.Generator) -> NDArray[np.float64]:
     """2x3 matrix from the photograph to the crop; the whole photograph when no crop keeps enough of the object."""
     height, width = mask.shape
     total = float(mask.sum())
     box = (0.0, 0.0, float(width), float(height))
     for _ in range(TRIES):
-        area = rng.uniform(*settings.area)
-        stretch = math.exp(rng.uniform(-1, 1) * math.log(settings.aspect))
-        w, h = (min(1.0, math.sqrt(area) * s) for s in (stretch, 1 / stretch))
-        x, y = rng.uniform(0, 1 - w) * width, rng.uniform(0, 1 - h) * height
-        inside = mask[int(y) : int(y + h * height), int(x) : int(x + w * width)].sum()
-        if float(inside) >= KEEP * total:
-            box = (x, y, w * width, h * height)
+        x, y, w, h = _square(mask, settings.crops, rng) if settings.crops else _part(width, height, settings, rng)
+        inside = mask[int(y) : int(y + h), int(x) : int(x + w)].sum()
+        if float(inside) >= settings.keep * total:
+            box = (x, y, w, h)
             break
     x, y, w, h = box
     mirrored = settings.flip and rng.random() < 0.5
@@ -85,6 +77,28 @@ def _crop(mask: Byte, size: int, settings: Augment, rng: np.random.Generator) ->
     center_from = np.array([x + w / 2 - 0.5, y + h / 2 - 0.5])
     center_to = np.array([size / 2 - 0.5, size / 2 - 0.5])
     return np.column_stack([linear, center_to - linear @ center_from])
+
+
+def _part(width: int, height: int, settings: Augment, rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """x, y, w, h of a part of the picture, about as wide for its height as the picture."""
+    side = math.sqrt(rng.uniform(*settings.area))
+    stretch = math.exp(rng.uniform(-1, 1) * math.log(settings.aspect))
+    w, h = min(1.0, side * stretch), min(1.0, side / stretch)
+    return rng.uniform(0, 1 - w) * width, rng.uniform(0, 1 - h) * height, w * width, h * height
+
+
+def _square(mask: Byte, sides: tuple[int, ...], rng: np.random.Generator) -> tuple[float, float, float, float]:
+    """A square crop; half of them have a transition pixel in the middle, as far as the picture's border allows."""
+    height, width = mask.shape
+    side = min(int(sides[int(rng.integers(len(sides)))]), height, width)
+    x, y = rng.uniform(0, width - side), rng.uniform(0, height - side)
+    if rng.random() < 0.5:
+        edge = np.argwhere(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0)
+        if len(edge):
+            row, column = edge[int(rng.integers(len(edge)))]
+            x = float(np.clip(column - side / 2, 0, width - side))
+            y = float(np.clip(row - side / 2, 0, height - side))
+    return x, y, float(side), float(side)
 
 
 def _camera(image: Byte, settings: Augment, rng: np.random.Generator) -> Byte:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     "--cache", type=click.Path(path_type=Path), help="Folder for the packed photographs.  [default: OUT/pack]"
 )
 @click.option("--teacher", type=click.Path(exists=True, path_type=Path), help="Saved teacher maps, SOURCE/NAME.png.")
+@click.option(
+    "--init", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="First weights: torchvision's, SAM's or MobileSAM's encoder file, or a whole checkpoint of the network.",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of --steps: passes over the data.")
@@ -41,7 +45,8 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1), help="Of each process.")
 @click.option("--deterministic", is_flag=True, help="The same bits in every run, slower.")
 def train_command(
-    recipe: str, sources: tuple[Path, ...], out: Path | None, cache: Path | None, teacher: Path | None, resume: bool,
+    recipe: str, sources: tuple[Path, ...], out: Path | None, cache: Path | None, teacher: Path | None,
+    init: Path | None, resume: bool,
     steps: int | None, epochs: float | None, size: int | None, batch: int | None, seed: int | None, device: str,
     precision: str, processes: int, threads: int | None, deterministic: bool,
 ) -> None:  # fmt: skip
@@ -53,14 +58,14 @@ def train_command(
     try:
         chosen = load_recipe(recipe)
         if size:
-            chosen = replace(chosen, sizes=((0, size),), decay_size=None)
+            chosen = replace(chosen, sizes=((0, size),), scales=(), decay_size=None)
         chosen = replace(chosen, batch=batch or chosen.batch, seed=chosen.seed if seed is None else seed)
         folder = out or Path("runs") / chosen.name
         packed = packed_sources(sources, cache or folder / "pack", chosen, teacher)
         if epochs:
             steps = max(1, round(epochs * len(packed) / (chosen.batch * chosen.accumulate)))
         run = Run(
-            out=folder, steps=steps or chosen.steps, device=device, precision=precision, threads=threads,
+            out=folder, steps=steps or chosen.steps, init=init, device=device, precision=precision, threads=threads,
             deterministic=deterministic,
         )  # fmt: skip
         last = _spread(chosen, packed, run, resume, processes)

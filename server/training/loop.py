@@ -7,13 +7,14 @@ steps continues from there.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fnmatch
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,23 +23,31 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from server.errors import BadOption, DeviceUnavailable
+from server.errors import BadOption, BadWeights, DeviceUnavailable
 from server.networks.catalogue import NETWORKS
+from server.networks.meticulous import MeticulousNet, high_from_low
 from server.training.augment import augment
-from server.training.objectives import OBJECTIVES, Batch
+from server.training.objectives import OBJECTIVES, Batch, Objective, Planes
 from server.training.pack import Pack
+from server.training.readers import Byte
 from server.training.recipe import Recipe
+from server.weights.loading import load_encoder, load_network
+
+TEACHER = 4
+"""The teacher's plane in a packed block, behind RGB and mask."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how a recipe runs; nothing here changes what it converges to."""
+    """Where and how a recipe runs; ``init`` is a file with the encoder's or the whole network's first weights."""
 
     out: Path
     steps: int
+    init: Path | None = None
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
@@ -90,7 +99,9 @@ def groups_of(names: list[str], recipe: Recipe) -> list[tuple[float, list[int]]]
 class _Batches:
     """Batches by number, augmented in background threads; the same number always gives the same batch."""
 
-    def __init__(self, recipe: Recipe, pack: Pack, rank: int, world: int, workers: int) -> None:
+    def __init__(self, recipe: Recipe, objective: Objective, pack: Pack, rank: int, world: int, workers: int) -> None:
+        self._objective = objective
+        self._taught = bool((pack.sizes[:, 2] > TEACHER).any())
         self._recipe, self._pack, self._rank, self._world = recipe, pack, rank, world
         groups = groups_of(pack.names, recipe)
         self._shares = np.cumsum([share for share, _ in groups])
@@ -100,24 +111,27 @@ class _Batches:
     def one(self, number: int, size: int) -> Batch:
         """Batch ``number`` of this process, size x size."""
         count = self._recipe.batch // self._world
-        blocks = [self._sample(number * self._recipe.batch + self._rank * count + i, size) for i in range(count)]
-        planes = max(block.shape[2] for block in blocks)
+        first = number * self._recipe.batch + self._rank * count
+        samples = [self._sample(first + index, size) for index in range(count)]
+        blocks = [block for block, _ in samples]
         batch: Batch = {
-            "image": _tensor([block[..., :3] for block in blocks]),
-            "mask": _tensor([block[..., 3:4] for block in blocks]),
+            "image": _tensor([block[..., :3] for block in blocks]).div_(255),
+            "mask": _tensor([block[..., 3:4] for block in blocks]).div_(255),
         }
-        if planes > 4:
-            absent = torch.full((1, size, size), -1.0)
-            batch["teacher"] = torch.stack(
-                [_tensor([block[..., 4:5]])[0] if block.shape[2] > 4 else absent for block in blocks]
-            )
+        if self._taught:
+            absent = np.full((size, size, 1), -255.0, np.float32)
+            maps = [block[..., TEACHER:] if block.shape[2] > TEACHER else absent for block in blocks]
+            batch["teacher"] = _tensor(maps).div_(255)
+        for key in samples[0][1]:
+            batch[key] = _tensor([planes[key][..., None] for _, planes in samples])
         return batch
 
-    def _sample(self, number: int, size: int) -> Any:
+    def _sample(self, number: int, size: int) -> tuple[Byte, Planes]:
         rng = np.random.default_rng((self._recipe.seed, number))
         group = min(int(np.searchsorted(self._shares, rng.random(), side="right")), len(self._items) - 1)
         items = self._items[group]
-        return augment(self._pack[items[int(rng.integers(len(items)))]], size, self._recipe.augment, rng)
+        block = augment(self._pack[items[int(rng.integers(len(items)))]], size, self._recipe.augment, rng)
+        return block, self._objective.planes(block[..., 3].astype(np.float32) / np.float32(255), rng)
 
     def ahead(self, numbers: Iterator[tuple[int, int]]) -> Iterator[Batch]:
         """The batches of ``numbers`` (number, size), prepared a few ahead."""
@@ -131,8 +145,9 @@ class _Batches:
                 yield waiting.pop(0).result()
 
 
-def _tensor(planes: list[Any]) -> Tensor:
-    return torch.from_numpy(np.stack(planes)).permute(0, 3, 1, 2).float().div_(255)
+def _tensor(planes: Sequence[NDArray[Any]]) -> Tensor:
+    """HxWxC arrays -> float32 NxCxHxW."""
+    return torch.from_numpy(np.stack([plane.astype(np.float32) for plane in planes])).permute(0, 3, 1, 2).contiguous()
 
 
 class _Training:
@@ -144,14 +159,16 @@ class _Training:
         self.dtype = choose_precision(run.precision, self.device)
         torch.manual_seed(recipe.seed)
         network = NETWORKS[recipe.network].build()
-        if recipe.pretrained and hasattr(network, "load_encoder"):
+        if run.init is not None:
+            _initialise(network, recipe.network, run.init)
+        elif recipe.pretrained and hasattr(network, "load_encoder"):
             network.load_encoder()  # type: ignore[operator]
         self.network: nn.Module = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = {key: value.detach().clone() for key, value in self.network.state_dict().items()}
         self._train_mode()
         self.objective = OBJECTIVES[recipe.objective](recipe)
         self.optimizer = make_optimizer(self.network, recipe)
-        self.batches = _Batches(recipe, pack, rank, world, workers=1 if self.device.type == "cpu" else 8)
+        self.batches = _Batches(recipe, self.objective, pack, rank, world, 1 if self.device.type == "cpu" else 8)
         self.step = 0
         self._stop = False
 
@@ -300,6 +317,16 @@ class _Training:
         )
 
 
+def _initialise(network: nn.Module, name: str, path: Path) -> None:
+    """First weights from ``path``; a MeticulousNet H also starts from an L's file (paper 4.4)."""
+    if isinstance(network, MeticulousNet) and name.endswith("-h"):
+        with contextlib.suppress(BadWeights):
+            low = load_network(f"{name[:-1]}l", path)
+            assert isinstance(low, MeticulousNet)  # by its name
+            return high_from_low(network, low)
+    return load_encoder(network, name, path)
+
+
 def checkpoint_to_resume(out: Path, recipe: Recipe, steps: int) -> dict[str, Any]:
     """``last.pt``, or ``stable.pt`` where the last run had already lowered its rate for an earlier end."""
     path = out / "last.pt"
@@ -321,7 +348,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            lr = encoder_lr if name.startswith("encoder.") else settings.lr
+            lr = encoder_lr if name.startswith(settings.encoder) else settings.lr
             groups.setdefault((lr, settings.weight_decay if parameter.ndim > 1 else 0.0), []).append(parameter)
     parameters = [{"params": p, "lr": lr, "base": lr, "weight_decay": decay} for (lr, decay), p in groups.items()]
     if settings.kind == "sgd":

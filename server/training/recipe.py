@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
 import tomllib
 from dataclasses import asdict, dataclass, field, fields
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path
 from typing import Any
 
 from server.errors import BadOption
+from server.networks.catalogue import NETWORKS
 from server.training.augment import Augment
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -16,11 +19,12 @@ FOLDER = Path(__file__).parent / "recipes"
 
 @dataclass(frozen=True)
 class Optimizer:
-    """``encoder_lr`` is for the pre-trained encoder's parameters, ``lr`` for the rest."""
+    """``encoder_lr`` is for the parameters under ``encoder``, ``lr`` for the rest."""
 
     kind: str = "adamw"
     lr: float = 1e-3
     encoder_lr: float | None = None
+    encoder: str = "encoder."
     weight_decay: float = 0.01
     momentum: float = 0.9
     clip: float | None = None
@@ -59,8 +63,10 @@ class Schedule:
 class Recipe:
     """One run.
 
-    ``sizes`` are (first step, input side in px); ``decay_size`` is the side in a constant schedule's decay. ``mix`` maps
-    item-name patterns to shares of the items drawn (first match counts), ``exclude`` names items never trained on.
+    ``sizes`` are (first step, input side in px); ``decay_size`` is the side in a constant schedule's decay; ``scales`` are
+    sides of which every step draws one instead. ``pretrained`` starts a network that has ImageNet weights at hand from
+    them, ``frozen_blocks`` of its encoder stay so, ``distill`` weighs saved teacher maps. ``mix`` maps item-name patterns
+    to shares of the items drawn (first match counts), ``exclude`` names items never trained on.
     """
 
     name: str
@@ -71,6 +77,7 @@ class Recipe:
     batch: int
     accumulate: int = 1
     decay_size: int | None = None
+    scales: tuple[int, ...] = ()
     pack_side: int = 352
     ema: float = 0.998
     seed: int = 0
@@ -85,6 +92,8 @@ class Recipe:
 
     def size(self, step: int, steps: int) -> int:
         """Input side in px at ``step``."""
+        if self.scales:
+            return self.scales[random.Random(self.seed * 1_000_003 + step).randrange(len(self.scales))]
         if self.decay_size and self.schedule.decaying(step, steps):
             return self.decay_size
         return next(size for first, size in reversed(self.sizes) if step >= first)
@@ -94,16 +103,42 @@ class Recipe:
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or a recipe file by path. Raises ``BadOption`` where it is neither or has a wrong key."""
-    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    """A shipped recipe by name or by one of the networks it is for, or a recipe file by path.
+
+    A recipe whose ``network`` is a pattern serves several networks. Raises ``BadOption`` where there is none, or where a
+    key is wrong.
+    """
+    path, network = _file_of(name)
     try:
-        table = tomllib.loads(path.read_text())
-        return _build(Recipe, {"name": path.stem, **table})
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        recipe: Recipe = _build(Recipe, {**table, "name": path.stem, "network": network or table["network"]})
     except FileNotFoundError as error:
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.toml")))
-        raise BadOption(f"There is no recipe '{name}': use one of {known}, or the path of a .toml file.") from error
-    except (tomllib.TOMLDecodeError, TypeError) as error:
+        raise BadOption(
+            f"There is no recipe '{name}': use one of {', '.join(recipe_names())}, or a .toml file."
+        ) from error
+    except (tomllib.TOMLDecodeError, TypeError, KeyError) as error:
         raise BadOption(f"Recipe {path} is not valid: {error}.") from error
+    if recipe.network not in NETWORKS:
+        raise BadOption(f"Recipe '{name}' is for several networks: give one that fits '{recipe.network}'.")
+    return recipe
+
+
+def recipe_names() -> list[str]:
+    """What ``load_recipe`` takes: recipes, and every network with a recipe of its family."""
+    patterns = {path.stem: tomllib.loads(path.read_text(encoding="utf-8"))["network"] for path in FOLDER.glob("*.toml")}
+    names = [stem for stem, pattern in patterns.items() if pattern in NETWORKS]
+    return sorted({*names, *(net for net in NETWORKS if any(fnmatch(net, pattern) for pattern in patterns.values()))})
+
+
+def _file_of(name: str) -> tuple[Path, str | None]:
+    """The recipe's file, and the network where the file is for a family."""
+    exact = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if exact.is_file() or name not in NETWORKS:
+        return exact, None
+    for path in sorted(FOLDER.glob("*.toml")):
+        if fnmatch(name, tomllib.loads(path.read_text(encoding="utf-8"))["network"]):
+            return path, name
+    return exact, None
 
 
 def _build(kind: type[Any], table: dict[str, Any]) -> Any:

@@ -1,0 +1,83 @@
+"""``lite``, the embedded default, through onnxruntime: no torch. Input and output are described in ``docs/models/lite.md``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from server.errors import BadWeights, DeviceUnavailable, ModelUnavailable
+from server.segmenter import RGB, Mask, Tap
+
+WEIGHTS = Path(__file__).parents[1] / "weights_shipped" / "lite" / "lite.onnx"
+MAX_THREADS = 4
+"""More threads than this gain nothing on one small picture."""
+
+
+class LiteSegmenter:
+    """See ``server.segmenter.Segmenter``. ``weights``: an ONNX file instead of the shipped one.
+
+    Raises ``ModelUnavailable`` where the file is missing, ``BadWeights`` where it is damaged or another model's.
+    """
+
+    name = "lite"
+
+    def __init__(self, weights: Path | None = None, device: str = "auto") -> None:
+        self._session = _open(weights or WEIGHTS, device)
+        self._input = self._session.get_inputs()[0].name
+        self._height, self._width = (int(side) for side in self._session.get_inputs()[0].shape[2:])
+
+    def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
+        """uint8 HxWx3 RGB -> float32 HxW in [0, 1], not stretched; the tap is not used.
+
+        The picture is squeezed to the network's square, as in training, and the map stretched back.
+        """
+        height, width = image.shape[:2]
+        small = cv2.resize(
+            image, (self._width, self._height), interpolation=_shrinking(image, self._height, self._width)
+        )
+        x = np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
+        (mask,) = self._session.run(None, {self._input: x})
+        full = cv2.resize(mask[0, 0], (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(np.clip(full, 0, 1), dtype=np.float32)
+
+
+def _shrinking(image: RGB, height: int, width: int) -> int:
+    """Area averaging loses nothing when shrinking; when enlarging it would copy pixels."""
+    return int(cv2.INTER_AREA if image.shape[0] >= height and image.shape[1] >= width else cv2.INTER_LINEAR)
+
+
+def _open(path: Path, device: str) -> Any:
+    import onnxruntime as ort
+
+    if not path.is_file():
+        raise ModelUnavailable(f"lite's weights are not at {path}: reinstall the package, or choose --model grabcut.")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3  # errors only; they are raised too
+    options.intra_op_num_threads = min(os.cpu_count() or 1, MAX_THREADS)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other work shares these cores
+    try:
+        session = ort.InferenceSession(str(path), options, providers=_providers(ort, device))
+    except Exception as error:  # onnxruntime's exceptions share no base of their own
+        reason = str(error).splitlines()[0][:200]
+        raise BadWeights(f"{path} is not a usable ONNX model ({reason}): give lite's .onnx file.") from error
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    shape = inputs[0].shape if len(inputs) == 1 else []
+    fixed = len(shape) == 4 and shape[1] == 3 and all(isinstance(side, int) for side in shape)
+    if not fixed or len(outputs) != 1 or session.get_modelmeta().custom_metadata_map.get("model") != "lite":
+        raise BadWeights(f"{path} is another model's file: give lite's .onnx file, or name its own model with --model.")
+    return session
+
+
+def _providers(ort: Any, device: str) -> list[str]:
+    has_cuda = "CUDAExecutionProvider" in ort.get_available_providers()
+    if device.startswith("cuda") and not has_cuda:
+        raise DeviceUnavailable("onnxruntime here has no CUDA: use --device auto or cpu, or install onnxruntime-gpu.")
+    return (
+        ["CPUExecutionProvider"]
+        if device == "cpu" or not has_cuda
+        else ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
