@@ -1,0 +1,386 @@
+"""How well, how exactly and how fast views are located, against the 2020 prototype in the same run.
+
+    python benchmarks/locate.py --screens screens.tar --captures captures [--split test] [--json]
+
+Views come from the simulated camera and from a second, independent renderer; screens from a tar of pictures and from
+``benchmarks/locate_captures.py``, split by screen into tuning and test.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import click
+import cv2
+import locate_prototype
+import numpy as np
+from locate_set import POSITIVE, Item, Kind, Screens, build, marked_view
+
+from desktop_agent.geometry import Rect, normalized_degrees
+from desktop_agent.locate import Localizer, Tracker, locate_by_markers
+from desktop_agent.screen import Monitor, Screenshot
+from mobile_client_stub.camera import Conditions, SimulatedCamera
+
+SUCCESS, WRONG = 0.01, 0.03
+"""Parts of the screen's diagonal."""
+
+POSITIVE_MIX: tuple[Kind, ...] = (
+    *("plain",) * 6, "beside", "plain", "second renderer", *("plain",) * 4, "thumbnail", "second renderer", *("plain",) * 2, "tiles",
+    "plain", "twins",
+)  # fmt: skip
+NEGATIVE_MIX: tuple[Kind, ...] = (
+    "other screen", "other document", "desk", "other document", "mirror", "other screen", "blank", "other document",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """One item's outcome; errors are None where nothing was answered. ``prototype_*`` the same of the baseline."""
+
+    number: int
+    kind: str
+    positive: bool
+    solvable: bool
+    corners: int
+    coverage: float
+    tilt: float
+    blur: float
+    stage: str
+    reason: str | None
+    confidence: float
+    error_px: float | None
+    error_diagonals: float | None
+    scale_error: float | None
+    rotation_error: float | None
+    screen_ms: float
+    first_ms: float
+    prototype_error_px: float | None
+    prototype_error_diagonals: float | None
+    prototype_ms: float
+    with_markers: bool | None
+
+    @property
+    def answered(self) -> bool:
+        return self.error_px is not None
+
+
+def measure(item: Item) -> Result:
+    """Locate with cached screen features, then as the prototype did; CPU time of this thread."""
+    view = _decoded(item.jpeg)
+    shots = _screenshots(item)
+    localizer = Localizer()
+    started = time.thread_time()
+    for shot in shots:
+        localizer.prepare(shot)
+    prepared = time.thread_time()
+    answer = localizer.locate(view, shots)
+    located = time.thread_time()
+    aimed = shots[item.monitor - 1].image
+    baseline = locate_prototype.locate(view, aimed)
+    finished = time.thread_time()
+    diagonal = float(np.hypot(*aimed.shape[:2]))
+    error = _distance(answer.point and (answer.point.x, answer.point.y), item.point)
+    if error is not None and answer.monitor != item.monitor:
+        error = diagonal
+    baseline_error = _distance(baseline, item.point)
+    success = error is not None and error <= SUCCESS * diagonal
+    return Result(
+        item.number,
+        item.kind,
+        item.positive,
+        item.positive and item.solvable,
+        item.corners,
+        item.coverage,
+        item.tilt,
+        item.blur,
+        answer.stage,
+        answer.reason.value if answer.reason else None,
+        answer.confidence,
+        error,
+        None if error is None else error / diagonal,
+        None if answer.scale is None else abs(answer.scale / item.scale - 1),
+        None if answer.rotation is None else abs(normalized_degrees(answer.rotation - item.rotation)),
+        (prepared - started) * 1000,
+        (located - prepared) * 1000,
+        baseline_error,
+        None if baseline_error is None else baseline_error / diagonal,
+        (finished - located) * 1000,
+        _with_markers(item, shots, success, error is not None, diagonal),
+    )
+
+
+def _with_markers(item: Item, shots: list[Screenshot], success: bool, answered: bool, diagonal: float) -> bool | None:
+    """Whether the person is helped in the end: an answer is final, a refusal is followed by a view with markers."""
+    if not item.positive or item.conditions is None:
+        return None
+    if answered:
+        return success
+    view = marked_view(item)
+    again = locate_by_markers(_decoded(view), shots[:1])
+    error = _distance(again.point and (again.point.x, again.point.y), item.point)
+    return error is not None and error <= SUCCESS * diagonal
+
+
+def _distance(found: tuple[float, float] | None, truth: tuple[float, float]) -> float | None:
+    return None if found is None else float(np.hypot(found[0] - truth[0], found[1] - truth[1]))
+
+
+def _decoded(jpeg: bytes) -> np.ndarray:
+    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+
+
+def _screenshots(item: Item) -> list[Screenshot]:
+    left, shots = 0, []
+    for index, image in enumerate(item.screens, start=1):
+        height, width = image.shape[:2]
+        shots.append(Screenshot(Monitor(index, Rect(left, 0, width, height)), image))
+        left += width
+    return shots
+
+
+def track(seed: int, screens: Screens, frames: int) -> dict[str, Any]:
+    """A moving aim: frames after the first lock that are locked, their error in diagonals and CPU milliseconds."""
+    rng = np.random.default_rng([99, seed])
+    screen = screens[int(rng.integers(len(screens)))]
+    conditions = Conditions.sample(rng, "ordinary")
+    shot = Screenshot(Monitor(1, Rect(0, 0, screen.shape[1], screen.shape[0])), screen)
+    localizer = Localizer()
+    localizer.prepare(shot)
+    tracker = Tracker(localizer)
+    small = Conditions(**{**_shallow(conditions), "view_size": (480, 640)})
+    locked, times, errors, after = 0, [], [], 0
+    for frame in SimulatedCamera(seed).film(screen, frames, conditions=small):
+        had_lock = locked > 0
+        started = time.thread_time()
+        answer = tracker.update(frame.view, [shot])
+        elapsed = (time.thread_time() - started) * 1000
+        after += had_lock
+        if answer.point is not None:
+            locked += 1
+            if had_lock:
+                times.append(elapsed)
+                errors.append(_distance((answer.point.x, answer.point.y), frame.point) / np.hypot(*screen.shape[:2]))
+    return {"after": after, "locked": len(times), "times": times, "errors": errors}
+
+
+def _shallow(conditions: Conditions) -> dict[str, Any]:
+    return {name: getattr(conditions, name) for name in conditions.__dataclass_fields__}
+
+
+def summary(results: list[Result], tracks: list[dict[str, Any]]) -> dict[str, Any]:
+    positives, negatives = [r for r in results if r.positive], [r for r in results if not r.positive]
+    solvable = [r for r in positives if r.solvable]
+    right = [r for r in positives if r.answered and r.error_diagonals <= SUCCESS]
+    marked = [r.with_markers for r in positives if r.with_markers is not None]
+    base_right = [r for r in positives if _within(r.prototype_error_diagonals)]
+    proto = {
+        "success": _part(_within(r.prototype_error_diagonals) for r in positives),
+        "success_solvable": _part(_within(r.prototype_error_diagonals) for r in solvable),
+        "wrong": _part(_beyond(r.prototype_error_diagonals) for r in positives),
+        "false_accepts": _part(r.prototype_error_px is not None for r in negatives),
+        "px_median": _percentile([r.prototype_error_px for r in base_right], 50),
+        "px_p95": _percentile([r.prototype_error_px for r in base_right], 95),
+        "ms_median": _percentile([r.prototype_ms for r in results], 50),
+    }
+    first = [r.first_ms for r in results]
+    found: dict[str, Any] = {
+        "positives": len(positives),
+        "solvable": len(solvable),
+        "negatives": len(negatives),
+        "success": _part(_within(r.error_diagonals) for r in positives),
+        "success_solvable": _part(_within(r.error_diagonals) for r in solvable),
+        "success_with_markers": _part(marked),
+        "wrong": _part(_beyond(r.error_diagonals) for r in positives),
+        "false_accepts": _part(r.answered for r in negatives),
+        "px_median": _percentile([r.error_px for r in right], 50),
+        "px_p95": _percentile([r.error_px for r in right], 95),
+        "scale_p95": _percentile([r.scale_error for r in right], 95),
+        "rotation_p95": _percentile([r.rotation_error for r in right], 95),
+        "ms_median": _percentile(first, 50),
+        "ms_p95": _percentile(first, 95),
+        "screen_ms_median": _percentile([r.screen_ms for r in results], 50),
+        "time_ratio": float(np.median(first) / proto["ms_median"]),
+        "time_ratio_uncached": float(np.median([r.first_ms + r.screen_ms for r in results]) / proto["ms_median"]),
+        "stages": {
+            stage: {"answers": len(times), "ms_median": _percentile(times, 50)}
+            for stage in sorted({r.stage for r in right})
+            if (times := [r.first_ms for r in right if r.stage == stage])
+        },
+        "prototype": proto,
+    }
+    if tracks:
+        times = [ms for run in tracks for ms in run["times"]]
+        found["tracking"] = {
+            "frames": sum(run["after"] for run in tracks),
+            "locked": sum(run["locked"] for run in tracks) / max(1, sum(run["after"] for run in tracks)),
+            "wrong": _part(_beyond(e) for run in tracks for e in run["errors"]),
+            "ms_median": _percentile(times, 50),
+            "ms_p95": _percentile(times, 95),
+        }
+    return found
+
+
+def breakdowns(results: list[Result]) -> dict[str, list[tuple[str, int, float, float]]]:
+    """Group name -> rows (label, views, success, wrong) of the positives."""
+    positives = [r for r in results if r.positive]
+
+    def rows(value: Any, edges: list[float]) -> list[tuple[str, int, float, float]]:
+        groups = [
+            (f"{a:g}-{b:g}", [r for r in positives if a <= value(r) < b])
+            for a, b in zip(edges, edges[1:], strict=False)
+        ]
+        return [_row(label, group) for label, group in groups if group]
+
+    return {
+        "kind": [_row(kind, group) for kind in POSITIVE if (group := [r for r in positives if r.kind == kind])],
+        "coverage": rows(lambda r: r.coverage, [0.15, 0.25, 0.4, 0.7, 1.21]),
+        "tilt": rows(lambda r: r.tilt, [0, 10, 20, 30, 40, 53]),
+        "blur": rows(lambda r: 1000 * r.blur, [0, 0.5, 2, 4, 8.1]),
+        "corners": rows(lambda r: r.corners, [0, 12, 40, 120, 400, 10000]),
+    }
+
+
+def _row(label: str, group: list[Result]) -> tuple[str, int, float, float]:
+    return (
+        label,
+        len(group),
+        _part(_within(r.error_diagonals) for r in group),
+        _part(_beyond(r.error_diagonals) for r in group),
+    )
+
+
+def _within(error: float | None) -> bool:
+    return error is not None and error <= SUCCESS
+
+
+def _beyond(error: float | None) -> bool:
+    return error is not None and error > WRONG
+
+
+def _part(flags: Any) -> float:
+    flags = list(flags)
+    return sum(map(bool, flags)) / len(flags) if flags else 0.0
+
+
+def _percentile(values: list[Any], percent: float) -> float | None:
+    return float(np.percentile(values, percent)) if values else None
+
+
+_screens: Screens
+
+
+def _start(tar: Path | None, captures: Path | None, split: str) -> None:
+    global _screens
+    cv2.setNumThreads(1)
+    _screens = Screens(tar, captures, split)
+
+
+def _work(job: tuple[int, Kind, int, Path]) -> Result:
+    number, kind, seed, folder = job
+    return measure(build(number, kind, _screens, seed, folder))
+
+
+def _render(job: tuple[int, Kind, int, Path]) -> None:
+    number, kind, seed, folder = job
+    build(number, kind, _screens, seed, folder)
+
+
+def _track(job: tuple[int, int]) -> dict[str, Any]:
+    return track(job[0], _screens, job[1])
+
+
+@click.command()
+@click.option(
+    "--screens", type=click.Path(exists=True, path_type=Path), envvar="ARCP_SCREENS", help="A tar of screenshots."
+)
+@click.option(
+    "--captures", type=click.Path(exists=True, path_type=Path), envvar="ARCP_CAPTURES", help="A folder of screenshots."
+)
+@click.option("--split", type=click.Choice(["tuning", "test"]), default="test", show_default=True)
+@click.option("--positives", default=300, show_default=True)
+@click.option("--negatives", default=104, show_default=True)
+@click.option("--films", default=8, show_default=True, help="Sequences of 40 frames for tracking.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--processes", default=2, show_default=True)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    default=Path("build/locate"),
+    show_default=True,
+    help="Where views are kept.",
+)
+@click.option("--render-only", is_flag=True, help="Only fill the cache.")
+@click.option("--failures", is_flag=True, help="List what was not answered right.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
+def main(
+    screens: Path | None,
+    captures: Path | None,
+    split: str,
+    positives: int,
+    negatives: int,
+    films: int,
+    seed: int,
+    processes: int,
+    cache: Path,
+    render_only: bool,
+    failures: bool,
+    as_json: bool,
+) -> None:
+    kinds = [POSITIVE_MIX[i % len(POSITIVE_MIX)] for i in range(positives)] + [
+        NEGATIVE_MIX[i % len(NEGATIVE_MIX)] for i in range(negatives)
+    ]
+    jobs = [(number, kind, seed, cache / split) for number, kind in enumerate(kinds)]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, _start, (screens, captures, split)) as pool:
+        if render_only:
+            pool.map(_render, jobs, chunksize=2)
+            return
+        results = list(pool.imap_unordered(_work, jobs, chunksize=2))
+        tracks = pool.map(_track, [(film, 40) for film in range(films)], chunksize=1)
+    results.sort(key=lambda r: r.number)
+    found = summary(results, tracks)
+    _print(found, results)
+    if failures:
+        for r in results:
+            if (r.positive and not _within(r.error_diagonals)) or (not r.positive and r.answered):
+                click.echo(
+                    {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(r).items()}
+                )
+    if as_json:
+        click.echo(json.dumps(found))
+
+
+def _print(found: dict[str, Any], results: list[Result]) -> None:
+    click.echo(f"{found['positives']} positives ({found['solvable']} solvable), {found['negatives']} negatives\n")
+    click.echo(f"{'':24}{'now':>12}{'prototype':>12}")
+    for key in ("success", "success_solvable", "wrong", "false_accepts", "px_median", "px_p95", "ms_median"):
+        shown = ["-" if value is None else f"{value:.4f}" for value in (found[key], found["prototype"][key])]
+        click.echo(f"{key:24}{shown[0]:>12}{shown[1]:>12}")
+    for key in (
+        "success_with_markers",
+        "scale_p95",
+        "rotation_p95",
+        "ms_p95",
+        "screen_ms_median",
+        "time_ratio",
+        "time_ratio_uncached",
+    ):
+        click.echo(f"{key:24}{found[key]:>12.4f}")
+    click.echo(f"stages: {found['stages']}\ntracking: {found.get('tracking')}\n")
+    for group, rows in breakdowns(results).items():
+        for label, count, success, wrong in rows:
+            click.echo(f"{group:10}{label:>16}{count:>6} views  success {success:6.1%}  wrong {wrong:6.1%}")
+
+
+if __name__ == "__main__":
+    main()
