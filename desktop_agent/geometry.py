@@ -120,7 +120,7 @@ class Homography:
     @classmethod
     def scaling(cls, sx: float, sy: float | None = None) -> Homography:
         """Change of resolution by the factors ``sx`` and ``sy`` (exact, since corners lie at integers)."""
-        return cls(np.diag(np.array([sx, sx if sy is None else sy, 1.0], dtype=np.float64)))
+        return cls(np.array([[sx, 0.0, 0.0], [0.0, sx if sy is None else sy, 0.0], [0.0, 0.0, 1.0]]))
 
     @classmethod
     def translation(cls, dx: float, dy: float) -> Homography:

@@ -36,6 +36,7 @@ class PasteDriver(Protocol):
     def paste(self, cutout: RGBA, placement: Placement, window: Window | None) -> Landing:
         """Put the uint8 HxWx4 cut-out on the screen at ``placement`` (virtual desktop pixels).
 
-        Raises ``PasteFailed`` with a code and a sentence that says what to do; then nothing was pasted, or the message says what was.
+        Raises ``PasteFailed`` with a code and a sentence that says what to do; nothing was pasted then, or the
+        sentence says what was.
         """
         ...
