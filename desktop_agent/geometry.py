@@ -132,7 +132,7 @@ class Homography:
 
     def inverse(self) -> Homography:
         """Raises ``numpy.linalg.LinAlgError`` when singular."""
-        return Homography(np.linalg.inv(self.matrix))
+        return Homography(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
     def apply(self, points: ArrayLike) -> Float:
         """Nx2 -> Nx2; points on the horizon become inf or nan."""
