@@ -42,8 +42,10 @@ def score(stem: str, prediction: Mask, truth: Mask, *, matte: bool = False) -> S
     """All metrics of one picture; with ``matte`` those of alpha mattes too.
 
     Saliency metrics see the map min-max stretched, as the field's toolboxes do; hard-mask metrics the map cut at 0.5 and
-    matting metrics the map as it is. The truth is cut at 0.5 but for matting.
+    matting metrics the map as it is. The truth is cut at 0.5 but for matting. Raises ``ValueError`` for a map that leaves [0, 1].
     """
+    if not (prediction.min() >= 0 and prediction.max() <= 1):  # also refuses NaN
+        raise ValueError(f"the map of {stem} is not in [0, 1] everywhere: {prediction.min()} to {prediction.max()}")
     shown, binary, hard = stretched(prediction.astype(np.float64)), truth > THRESHOLD, prediction > THRESHOLD
     f, e = f_curve(shown, binary), e_curve(shown, binary)
     values = {

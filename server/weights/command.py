@@ -24,7 +24,7 @@ def list_command() -> None:
         click.echo(f"{folder}{'' if folder.is_dir() else '  (not there)'}")
     width = max(map(len, NETWORKS))
     for name in NETWORKS:
-        path = store.find(name)
+        path = store.find(name) or store.shipped(name)
         click.echo(f"  {name:<{width}}  {_line(path) if path else 'not installed'}")
 
 
@@ -41,12 +41,12 @@ def info_command(model: str) -> None:
         "source": network.source,
         "licence": network.weights_licence,
     }
-    path = store.find(model)
+    path = store.find(model) or store.shipped(model)
     facts["file"] = str(path) if path else "not installed"
     entry = store.manifest(path.parent).get(path.name) if path else None
     if path:
         facts["size"] = f"{path.stat().st_size / 1e6:.1f} MB"
-        facts["sha256"] = store.verify(path) or f"{store.sha256(path)} (not in the manifest)"
+        facts["sha256"] = store.verify(path) or f"{store.sha256(path)} ({_unlisted(path)})"
     if entry:
         facts["imported from"] = f"{entry.source} ({entry.source_sha256[:16]}...), {entry.kind}"
     for name, value in facts.items():
@@ -70,6 +70,10 @@ def _line(path: Path) -> str:
     except BadWeights as error:
         return f"{path}  {error.message}"
     if entry is None:
-        return f"{path}  (not in the manifest)"
+        return f"{path}  ({_unlisted(path)})"
     state = "" if path.stat().st_size == entry.size else "  CHANGED since it was imported"
     return f"{path}  sha256 {entry.sha256[:16]}...{state}"
+
+
+def _unlisted(path: Path) -> str:
+    return "shipped with the package" if path.is_relative_to(store.SHIPPED) else "not in the manifest"

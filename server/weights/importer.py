@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.errors import BadOption, ServerError, UnknownModel
+from server.errors import BadOption, ModelUnavailable, ServerError, UnknownModel
 from server.home import home
 from server.networks.catalogue import NETWORKS
 from server.weights import store
@@ -35,9 +36,12 @@ def import_checkpoint(source: Path, model: str, out: Path | None = None) -> Impo
     """Write ``source`` as ``model``'s weights to ``out``: a file, a folder, or by default the user's weights folder.
 
     A foundation or ImageNet file is written as ``MODEL.encoder.safetensors``. The SHA-256 goes into the manifest of a weights
-    folder. Raises ``UnknownModel``, ``BadWeights`` (one line; nothing is written) or ``BadOption`` for ``out``.
+    folder. Raises ``UnknownModel``, ``BadWeights`` (one line; nothing is written), ``BadOption`` for ``out`` or
+    ``ModelUnavailable`` without torch.
     """
     check_model(model)
+    if find_spec("torch") is None:
+        raise ModelUnavailable("Reading checkpoints needs the torch extra: pip install 'ar-copy-paste[torch]'.")
     fitted = fit(read_tensors(source), model, str(source))
     name = model if fitted.content == WHOLE else f"{model}.encoder"
     path = _target(out, f"{name}{SAFETENSORS}")

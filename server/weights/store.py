@@ -1,7 +1,8 @@
 """Where weights lie on this machine, and the manifest that says what they are. Needs no torch.
 
 A model's weights are ``NAME.safetensors``, or an official file as ``NAME.pth`` or ``NAME.pt``, in one of the folders of
-``ARCP_WEIGHTS`` (separated as ``PATH`` is) or in the user's data folder under ``weights``; the first found counts.
+``ARCP_WEIGHTS`` (separated as ``PATH`` is), in the user's data folder under ``weights``, or shipped with the package; the first
+found counts.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from server.home import home
 
 MANIFEST = "manifest.json"
 SUFFIXES = (".safetensors", ".pth", ".pt")
+SHIPPED = Path(__file__).parents[1] / "weights_shipped"
 _BLOCK = 1 << 20
 
 
@@ -46,7 +48,17 @@ def find(model: str) -> Path | None:
             path = folder / f"{model}{suffix}"
             if path.is_file():
                 return path
-    return None
+    return _shipped(model, ".safetensors")
+
+
+def shipped(model: str) -> Path | None:
+    """The file that the package brings along for the model, of whatever runtime, or None."""
+    return _shipped(model, ".safetensors") or _shipped(model, ".onnx")
+
+
+def _shipped(model: str, suffix: str) -> Path | None:
+    path = SHIPPED / model / f"{model}{suffix}"
+    return path if path.is_file() else None
 
 
 def require(model: str) -> Path:

@@ -80,6 +80,14 @@ def test_max_f_of_a_dataset_is_the_maximum_of_the_mean_curve() -> None:
     assert figure.value < np.mean([item.values["max_f"] for item in scores])
 
 
+@pytest.mark.parametrize("value", [1.01, -0.01, np.nan])
+def test_a_map_that_leaves_its_range_is_refused(value: float) -> None:
+    prediction, truth = (map_.astype(np.float32) for map_ in pair(0))
+    prediction[3, 3] = value
+    with pytest.raises(ValueError, match=r"map of cup is not in \[0, 1\]"):
+        score("cup", prediction, truth)
+
+
 def test_one_picture_has_no_spread() -> None:
     prediction, truth = (map_.astype(np.float32) for map_ in pair(0))
     figure = summarise([score("one", prediction, truth)])["mae"]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from server.errors import BadOption, BadWeights, ModelUnavailable, ServerError, UnknownModel
 from server.networks.catalogue import NETWORKS
-from server.weights import store
+from server.weights import importer, store
 from server.weights.command import weights
 from server.weights.importer import import_checkpoint
 from server.weights.loading import load_encoder, load_network
@@ -165,6 +165,23 @@ def test_weights_of_a_twin_are_refused_by_their_note(official: Path, tmp_path: P
         load_network(NAME, twin)
     save_file(state, twin, {"model": NAME})
     assert golden_error(load_network(NAME, twin)) <= 1e-4
+
+
+def test_shipped_weights_come_last(official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SHIPPED", tmp_path / "shipped")
+    (tmp_path / "shipped" / NAME).mkdir(parents=True)
+    (tmp_path / "shipped" / NAME / f"{NAME}.onnx").write_bytes(b"x")
+    assert store.find(NAME) is None, "another runtime's file"
+    assert "shipped with the package" in CliRunner().invoke(weights, ["list"]).stdout
+    done = import_checkpoint(official, NAME, tmp_path / "shipped" / NAME)
+    assert store.find(NAME) == store.shipped(NAME) == done.path
+    assert import_checkpoint(official, NAME).path == store.find(NAME)
+
+
+def test_without_torch_the_extra_is_named(official: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "find_spec", lambda name: None)
+    with pytest.raises(ModelUnavailable, match=r"ar-copy-paste\[torch\]"):
+        import_checkpoint(official, NAME)
 
 
 def test_an_unknown_network_is_named_with_near_ones(official: Path) -> None:
