@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of --steps: passes over the data.")
+@click.option(
+    "--decay", type=click.IntRange(0), help="Last steps in which a constant rate falls to 0; not the recipe's."
+)
 @click.option("--size", type=click.IntRange(32), help="Input side in px instead of the recipe's.")
 @click.option("--batch", type=click.IntRange(1), help="Instead of the recipe's.")
 @click.option("--seed", type=int, help="Instead of the recipe's.")
@@ -47,7 +50,7 @@ if TYPE_CHECKING:
 def train_command(
     recipe: str, sources: tuple[Path, ...], out: Path | None, cache: Path | None, teacher: Path | None,
     init: Path | None, resume: bool,
-    steps: int | None, epochs: float | None, size: int | None, batch: int | None, seed: int | None, device: str,
+    steps: int | None, epochs: float | None, decay: int | None, size: int | None, batch: int | None, seed: int | None, device: str,
     precision: str, processes: int, threads: int | None, deterministic: bool,
 ) -> None:  # fmt: skip
     """Train a network by a shipped recipe (its name) or by your own (a .toml file)."""
@@ -59,6 +62,8 @@ def train_command(
         chosen = load_recipe(recipe)
         if size:
             chosen = replace(chosen, sizes=((0, size),), scales=(), decay_size=None)
+        if decay is not None:
+            chosen = replace(chosen, schedule=replace(chosen.schedule, decay=decay))
         chosen = replace(chosen, batch=batch or chosen.batch, seed=chosen.seed if seed is None else seed)
         folder = out or Path("runs") / chosen.name
         packed = packed_sources(sources, cache or folder / "pack", chosen, teacher)

@@ -40,9 +40,9 @@ def pack(
     with (folder / "pixels.u8").open("wb") as file:
         for source in sources:
             for item in _wanted(read(source), exclude):
-                if isinstance(item, Bad):
+                if isinstance(item, Bad) or item.cutout:
                     skipped += 1
-                    report(f"skipped: {item.name} {item.reason}")
+                    report(f"skipped: {item.name} {item.reason if isinstance(item, Bad) else 'has no background'}")
                     continue
                 block = _block(item, side, _teacher_map(teacher, item.name))
                 file.write(block.tobytes())

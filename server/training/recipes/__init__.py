@@ -1,0 +1,1 @@
+"""Recipes, one TOML file a network or family; see ``server.training.recipe``."""

@@ -1,0 +1,1 @@
+"""Trained weights that ship with the package, a folder a model, each with a licence of its own."""

@@ -1,0 +1,1 @@
+"""Weights of ``lite``; see ``LICENSE.txt`` here and ``docs/models/lite.md``."""
