@@ -43,6 +43,7 @@ class TestBASNet(NetworkTests):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_overfits_one_picture() -> None:
     torch.manual_seed(0)
     assert_overfits(BASNet(), lambda network, x: network.logits(x), size=64, steps=30)

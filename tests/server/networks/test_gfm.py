@@ -95,6 +95,7 @@ class TestGFMR101TT(GFMFacts, IdentityTests):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 class TestGFMR101TTInFull(GFMFacts, NetworkTests):
     name = "gfm-r101-tt"
 
@@ -189,6 +190,7 @@ def test_fusion_is_argmax(mode: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_overfits_one_picture() -> None:
     torch.manual_seed(0)
     network = GFM("r34", "ft")

@@ -45,6 +45,7 @@ class TestPGSNet(NetworkTests):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_overfits_one_picture() -> None:
     torch.manual_seed(0)
     assert_overfits(PGSNet(), lambda network, x: network.logits(x), size=64, steps=40)
