@@ -20,6 +20,7 @@ Float = NDArray[np.float64]
 PLATE = 3  # device pixels of plain paper around a mark's disc, as the page draws it
 SUPERSAMPLING = 8
 MIN_CORRELATION = 0.8
+MIN_MARKS = 3  # two could be the lower ones taken for the upper ones, or another page's
 STRIP = 96  # the marks are this close to the left or right edge of most windows
 TOLERANCE_PX = 1.5
 # The capture may have other pixels than the page (a compositor that scales); one to one is the rule.
@@ -49,7 +50,7 @@ class _Found:
 
 
 def find_page(image: RGB, view: View) -> PageFit | None:
-    """The page of ``view`` in a uint8 HxWx3 image; None unless two marks or more agree with what the page reported."""
+    """The page of ``view`` in a uint8 HxWx3 image; None unless three marks or more agree with what the page reported."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     for scale in CAPTURE_SCALES:
         radius = view.radius * scale
@@ -107,7 +108,7 @@ def _best_fit(gray: NDArray[np.float32], found: list[_Found], view: View, scale:
             agreeing = _agreeing(found, view, scale, anchor, corner)
             if (len(agreeing), _support(agreeing)) > (len(best), _support(best)):
                 best = agreeing
-    if len(best) < 2:
+    if len(best) < MIN_MARKS:
         return None
     page = np.array([view.marks[corner] for corner, _ in best])
     image = np.array([_refined(gray, mark, view.radius * scale) for _, mark in best])

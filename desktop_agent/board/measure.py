@@ -19,7 +19,7 @@ from desktop_agent.screen import RGB
 Image = NDArray[np.float32]
 
 MARGIN = 24  # pixels around the expected place that may hold the displaced object
-LONG_SIDE = 560  # larger regions are measured at a lower resolution
+LONG_SIDE = 400  # larger regions are measured at a lower resolution
 FAINT = 3.0  # grey levels; a rendering that changes less cannot be seen
 MAX_UNEXPLAINED = 0.35
 

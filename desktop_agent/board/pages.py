@@ -10,7 +10,8 @@ from typing import Any
 
 from desktop_agent.errors import BadRequest
 
-CODES = 16
+# Four bits of even parity: any two codes differ in two marks, so three marks tell them apart.
+CODES = (0, 3, 5, 6, 9, 10, 12, 15)
 FORGOTTEN_AFTER_S = 60.0
 
 
@@ -19,7 +20,7 @@ class View:
     """How a page shows the board, in the page's own device pixels (corners at integers, origin at its top left corner).
 
     A board point b is painted at ``scale * b + (x, y)``. ``marks`` are the centres of the four corner marks, clockwise from the top
-    left, ``radius`` theirs, ``code`` (0-15) tells which of each mark's two patterns was drawn.
+    left, ``radius`` theirs, ``code`` (one of ``CODES``) tells which of each mark's two patterns was drawn.
     """
 
     size: tuple[float, float]
@@ -50,7 +51,7 @@ class View:
             radius=_number(value["radius"]),
             code=int(_number(value["code"])),
         )
-        sound = min(view.size) >= 1 and view.scale > 0 and 2 <= view.radius <= 100 and 0 <= view.code < CODES
+        sound = min(view.size) >= 1 and view.scale > 0 and 2 <= view.radius <= 100 and view.code in CODES
         if not sound or len(view.marks) != 4:
             raise ValueError
         return view
@@ -86,10 +87,10 @@ class Pages:
             for other in [key for key, page in self._pages.items() if now - page.seen > FORGOTTEN_AFTER_S]:
                 del self._pages[other]
             if page_id not in self._pages:
-                free = set(range(CODES)) - {page.code for page in self._pages.values()}
+                free = set(CODES) - {page.code for page in self._pages.values()}
                 if not free:
                     raise BadRequest(
-                        f"The board is open in {CODES} windows. Close one and reload.",
+                        f"The board is open in {len(CODES)} windows. Close one and reload.",
                         code="too_many_pages",
                         status=429,
                     )

@@ -5,12 +5,12 @@ const CELL = 40; // CSS pixels between chips
 const LIGHT = {
   paper: "#f7f5f0",
   mark: "#6f6b63",
-  chips: ["#d9d3c5", "#ccd6d0", "#d8cdd0", "#c9d1da", "#dccfbd", "#c3c0b8"],
+  chips: ["#d1c9b7", "#bfcdc6", "#d1c2c7", "#bcc8d5", "#d6c5ad", "#b6b2a8"],
 };
 const DARK = {
   paper: "#1b1c1e",
   mark: "#98958d",
-  chips: ["#3a3833", "#313b39", "#3d3437", "#333a43", "#40382d", "#47474a"],
+  chips: ["#706b60", "#5a716a", "#75626a", "#5e6f82", "#7d6a52", "#84837f"],
 };
 
 export const theme = (dark) => (dark ? DARK : LIGHT);
