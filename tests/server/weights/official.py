@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -17,11 +19,12 @@ def hollow(keys: str) -> dict[str, Tensor]:
     }
 
 
-def filled(keys: str, gain: float = 1.0) -> dict[str, Tensor]:
-    """Every tensor by the public formula of its own name; aliases differ, so the one that counts shows."""
+def filled(keys: str, gain: float = 1.0, only: str = "") -> dict[str, Tensor]:
+    """Every tensor (or those that match ``only``) by the formula of its own name; aliases differ, so the one that counts shows."""
     return {
         key: torch.tensor(0)
         if key.endswith("num_batches_tracked")
         else torch.from_numpy(formula_value(key, tuple(shape), gain))
         for key, shape in official_layout(keys).items()
+        if re.search(only, key)
     }
