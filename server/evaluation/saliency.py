@@ -47,12 +47,13 @@ def weighted_f(prediction: Soft, truth: Binary) -> float:
     if not truth.any():
         return 0.0
     error = np.abs(prediction.astype(np.float64) - truth)
+    distance = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Pixel dependency (sec. 4.1): an error inside is excused by correct neighbours. Outside pixels take the error of
     # the nearest inside one, which matters only as far as the window reaches.
-    spread = cv2.filter2D(_extended(error, truth), -1, _gaussian(), borderType=cv2.BORDER_CONSTANT)
+    extended = _extended(error, truth, distance)
+    spread = cv2.filter2D(extended, -1, _gaussian(), borderType=cv2.BORDER_CONSTANT)
     effective = np.where(truth & (spread < error), spread, error)
     # Pixel importance (sec. 4.2): false alarms weigh 1 beside the object, up to 2 far from it.
-    distance = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     weighted = effective * np.where(truth, 1, 2 - np.exp(np.log(0.5) / 5 * distance.astype(np.float64)))
     area = np.count_nonzero(truth)
     missed, false_alarms = weighted[truth].sum(), weighted[~truth].sum()
@@ -78,15 +79,15 @@ def _offsets() -> list[tuple[int, int]]:
     return sorted(offsets, key=lambda offset: (offset[0] ** 2 + offset[1] ** 2, offset[1], offset[0]))
 
 
-def _extended(error: NDArray[np.float64], truth: Binary) -> NDArray[np.float64]:
+def _extended(error: NDArray[np.float64], truth: Binary, distance: NDArray[np.float32]) -> NDArray[np.float64]:
     """The error map with, outside, the error of the nearest inside pixel where that is within the window's reach."""
     margin = _WINDOW // 2 + 2
-    height, width = truth.shape
     inside, padded = np.pad(truth, margin), np.pad(error, margin)
-    result, open_ = error.copy(), ~truth
+    result = error.copy()
+    ys, xs = np.nonzero(~truth & (distance <= margin))
     for dy, dx in _offsets():
-        rows, columns = slice(margin + dy, margin + dy + height), slice(margin + dx, margin + dx + width)
-        reached = open_ & inside[rows, columns]
-        result[reached] = padded[rows, columns][reached]
-        open_ &= ~reached
+        near_y, near_x = ys + margin + dy, xs + margin + dx
+        reached = inside[near_y, near_x]
+        result[ys[reached], xs[reached]] = padded[near_y[reached], near_x[reached]]
+        ys, xs = ys[~reached], xs[~reached]
     return result
