@@ -86,6 +86,7 @@ def _write(path: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> No
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(state, partial, metadata)
+        partial.chmod(0o644)  # the library keeps files to their owner; a service may run as another user
         os.replace(partial, path)
     except SafetensorError as error:
         raise ServerError(f"{path} could not be written ({error}): is the disk full?") from error

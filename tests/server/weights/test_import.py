@@ -52,6 +52,7 @@ def test_an_imported_checkpoint_gives_the_golden_output(official: Path, private_
     done = import_checkpoint(official, NAME)
     assert done.path == private_home / "weights" / f"{NAME}.safetensors"
     assert (done.content, done.tensors) == ("network", len(load_file(done.path)))
+    assert done.path.stat().st_mode & 0o777 == 0o644
     network = load_network(NAME)
     assert not network.training
     assert golden_error(network) <= 1e-4
