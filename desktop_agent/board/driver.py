@@ -21,7 +21,7 @@ from desktop_agent.windows import Window
 TITLE = "AR copy & paste board"
 HAIL_S = 2.5
 PAINT_S = 6.0
-LOOK_S = 2.0
+LOOK_S = 1.5
 GOOD_PX = 0.5
 
 
@@ -48,6 +48,15 @@ class _Shown:
         return 0 <= x < self.view.size[0] and 0 <= y < self.view.size[1]
 
 
+class _PageMoved(PasteFailed):
+    """What the screen shows does not fit what was seen of the page a moment before."""
+
+    code = "board_not_seen"
+
+    def __init__(self) -> None:
+        super().__init__("The cut-out cannot be seen where it should be. Uncover the board's window and try again.")
+
+
 class BoardDriver:
     """The ``board`` paste driver. The item keeps the cut-out's full resolution; the page shows it scaled and turned."""
 
@@ -65,6 +74,14 @@ class BoardDriver:
         """Raises ``PasteFailed``; then nothing of it stays on the board."""
         if window is None:
             raise PasteFailed("Point at the window that shows the board.", code="board_not_open")
+        try:
+            error_px = self._paste_once(cutout, placement, window)
+        except _PageMoved:  # an info bar, another zoom, a moved window: nothing of the first attempt is left
+            error_px = self._paste_once(cutout, placement, window)
+        return Landing(self.name, window.title, landing_error_px=error_px)
+
+    def _paste_once(self, cutout: RGBA, placement: Placement, window: Window) -> float | None:
+        """The landing error in screen pixels, None where there is nothing to see."""
         shown = self._look_for_page(window)
         if not shown.contains(placement.center):
             raise PasteFailed("That point is beside the board's sheet. Point at the sheet.", code="board_outside")
@@ -77,11 +94,10 @@ class BoardDriver:
                 f"The board could not be saved ({error.strerror or error}). Free some disk space.", code="board_unsaved"
             ) from error
         try:
-            error_px = self._settle(item.id, cutout, placement, shown)
+            return self._settle(item.id, cutout, placement, shown)
         except BaseException:
             self._store.withdraw(item.id)
             raise
-        return Landing(self.name, window.title, landing_error_px=error_px)
 
     def _look_for_page(self, window: Window) -> _Shown:
         views = self._store.pages.hail(HAIL_S)
@@ -124,7 +140,10 @@ class BoardDriver:
 
     def _measure(self, cutout: RGBA, expected: Placement, shown: _Shown) -> Measured:
         revision = self._store.snapshot().revision
-        if self._store.pages.wait_painted(shown.page, revision, PAINT_S) is None:
+        view = self._store.pages.wait_painted(shown.page, revision, PAINT_S)
+        if view is not None and view != shown.view:
+            raise _PageMoved
+        if view is None:
             raise PasteFailed(
                 "The board's page did not show the cut-out. Bring its window to the front, or reload it.",
                 code="board_not_painted",
@@ -135,10 +154,7 @@ class BoardDriver:
             if seen.placement is not None or not seen.visible:
                 return seen
             if time.monotonic() > deadline:
-                raise PasteFailed(
-                    "The cut-out cannot be seen where it should be. Uncover the board's window and try again.",
-                    code="board_not_seen",
-                )
+                raise _PageMoved
             time.sleep(0.05)
 
     def _capture(self, wanted: Rect) -> tuple[Rect, RGB]:

@@ -69,24 +69,28 @@ class OpenBoard:
     """A served board and the Chromium window that shows it."""
 
     def __init__(self, desktop: VirtualDesktop, store: BoardStore, context: Any, url: str) -> None:
-        self.desktop, self.store, self.screen = desktop, store, MssScreen()
-        self.page = context.pages[0]
-        self.page.goto(url)
-        self.page.locator("#empty, #items li").first.wait_for()
-        wait_for(lambda: self.window() is not None, 15, "the board's window did not appear")
+        self.desktop, self.store, self.url = desktop, store, url
+        self.page, self.screen = context.pages[0], MssScreen()
         self.driver = BoardDriver(store, self.screen)
+
+    def open(self) -> None:
+        self.page.goto(self.url)
+        self.page.locator("#empty").wait_for()
+        wait_for(lambda: self.window() is not None, 15, "the board's window did not appear")
+
+    def press(self, *keys: str) -> None:
+        """Keys to the browser itself."""
+        window = self.window()
+        assert window is not None
+        X11Probe().activate(window)
+        subprocess.run(["xdotool", "key", *keys], env=self.desktop.env, check=True)
 
     def window(self) -> Window | None:
         return next((window for window in X11Probe().stack() if window.title.startswith("AR copy & paste board")), None)
 
-    def zoom(self, presses: int) -> None:
-        before = self.page.evaluate("devicePixelRatio")
-        window = self.window()
-        assert window is not None
-        X11Probe().activate(window)
-        subprocess.run(["xdotool", "key", *["ctrl+plus"] * presses], env=self.desktop.env, check=True)
-        wait_for(lambda: self.page.evaluate("devicePixelRatio") != before, 5, "the browser did not zoom")
-        self.page.wait_for_timeout(500)
+    def zoom(self, presses: int, ratio: float) -> None:
+        self.press(*["ctrl+plus"] * presses)
+        wait_for(lambda: abs(self.page.evaluate("devicePixelRatio") - ratio) < 0.01, 10, "the browser did not zoom")
 
     def paste(self, cutout: RGBA, placement: Placement) -> float | None:
         window = window_at(X11Probe().stack(), placement.center)
@@ -145,18 +149,29 @@ def chromium(desktop: VirtualDesktop, profile: Path, *options: str) -> Iterator[
             context.close()
 
 
-@pytest.fixture
-def board(desktop: VirtualDesktop, tmp_path: Path) -> Iterator[OpenBoard]:
-    with served(tmp_path / "board") as (store, url), chromium(desktop, tmp_path / "profile") as context:
+@pytest.fixture(scope="module")
+def browser(desktop: VirtualDesktop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBoard]:
+    folder = tmp_path_factory.mktemp("board")
+    with served(folder / "board") as (store, url), chromium(desktop, folder / "profile") as context:
         yield OpenBoard(desktop, store, context, url)
+
+
+@pytest.fixture
+def board(browser: OpenBoard) -> OpenBoard:
+    """The one browser with an empty board at zoom 100 %."""
+    for item in browser.store.snapshot().items:
+        browser.store.remove(item.id)
+    browser.open()
+    browser.press("ctrl+0")
+    wait_for(lambda: browser.page.evaluate("devicePixelRatio") == 1, 5, "the browser did not zoom back")
+    return browser
 
 
 @pytest.mark.parametrize("presses", [0, 3], ids=["zoom 100 %", "zoom 150 %"])
 def test_lands_within_a_pixel(board: OpenBoard, presses: int) -> None:
     cutout = spotted_cutout()
     if presses:
-        board.zoom(presses)
-        assert board.page.evaluate("devicePixelRatio") == pytest.approx(1.5)
+        board.zoom(presses, 1.5)
     placements = [
         Placement(Point(420.3, 460.8), 0.62, -24.0),
         Placement(Point(980.5, 420.5), 1.0, 0.0),
