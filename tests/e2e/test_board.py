@@ -296,6 +296,27 @@ def test_covered_corners_and_points_beside_the_sheet_are_told(board: OpenBoard) 
     assert board.store.snapshot().items == ()
 
 
+def test_a_view_that_moves_meanwhile_is_looked_at_again(board: OpenBoard, monkeypatch: pytest.MonkeyPatch) -> None:
+    cutout, add, calls = spotted_cutout(), board.store.add, []
+
+    def disturbed(*arguments: Any) -> Any:
+        if not calls:
+            board.page.mouse.move(500, 300)
+            board.page.mouse.wheel(0, 130)
+            board.page.wait_for_timeout(200)
+        calls.append(arguments)
+        return add(*arguments)
+
+    monkeypatch.setattr(board.store, "add", disturbed)
+    expected = Placement(Point(700.2, 480.4), 0.9, 12.0)
+    board.paste(cutout, expected)
+    assert len(calls) == 2
+    assert landed(board.screenshot(), cutout).center.distance(expected.center) <= 1.0
+    assert len(board.store.snapshot().items) == 1
+    board.store.undo()
+    assert board.store.snapshot().items == ()
+
+
 def test_a_closed_page_is_told_and_nothing_stays(board: OpenBoard) -> None:
     window = board.window()
     board.page.goto("about:blank")
