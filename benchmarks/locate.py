@@ -35,12 +35,28 @@ SUCCESS, WRONG = 0.01, 0.03
 """Parts of the screen's diagonal."""
 
 POSITIVE_MIX: tuple[Kind, ...] = (
-    *("plain",) * 6, "beside", "plain", "second renderer", *("plain",) * 4, "thumbnail", "second renderer", *("plain",) * 2, "tiles",
-    "plain", "twins",
-)  # fmt: skip
+    *("plain",) * 6,
+    "beside",
+    "plain",
+    "second renderer",
+    *("plain",) * 4,
+    "thumbnail",
+    "second renderer",
+    *("plain",) * 2,
+    "tiles",
+    "plain",
+    "twins",
+)
 NEGATIVE_MIX: tuple[Kind, ...] = (
-    "other screen", "other document", "desk", "other document", "mirror", "other screen", "blank", "other document",
-)  # fmt: skip
+    "other screen",
+    "other document",
+    "desk",
+    "other document",
+    "mirror",
+    "other screen",
+    "blank",
+    "other document",
+)
 
 
 @dataclass(frozen=True)
@@ -235,10 +251,7 @@ def breakdowns(results: list[Result]) -> dict[str, list[tuple[str, int, float, f
     positives = [r for r in results if r.positive]
 
     def rows(value: Any, edges: list[float]) -> list[tuple[str, int, float, float]]:
-        groups = [
-            (f"{a:g}-{b:g}", [r for r in positives if a <= value(r) < b])
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        groups = [(f"{a:g}-{b:g}", [r for r in positives if a <= value(r) < b]) for a, b in pairwise(edges)]
         return [_row(label, group) for label, group in groups if group]
 
     return {

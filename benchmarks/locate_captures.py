@@ -170,7 +170,7 @@ def pages() -> dict[str, str]:
         for i in range(70)
     )
     gallery = "".join(
-        f'<figure style="display:inline-block"><img height=230 src="file://{PICTURES / name}"><figcaption>{name}</figcaption></figure>'
+        f'<p style="display:inline-block"><img height=230 src="file://{PICTURES / name}"><br>{name}</p>'
         for name in (
             "astronaut.png",
             "coffee.png",
@@ -195,7 +195,7 @@ def pages() -> dict[str, str]:
         "code": mono + f"<pre>{code}</pre>",
         "gallery": dark + gallery,
         "form": light + form,
-        "slide": "<body style='background:#fff;font:90px sans-serif;text-align:center'><p>Quarterly results</p><h1>+12 %</h1></body>",
+        "slide": "<body style='font:90px sans-serif;text-align:center'><p>Quarterly results</p><h1>+12 %</h1></body>",
     }
 
 

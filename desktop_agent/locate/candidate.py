@@ -16,8 +16,11 @@ from desktop_agent.locate.verify import Agreement, agreement
 
 SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
-LEAST_CORRELATION = 0.55
-LEAST_EXPLAINED = 0.4
+LEAST_CORRELATION = 0.6
+LEAST_EXPLAINED = 0.45
+FAIR_TRACKS = 100
+"""Fewer than these were perhaps begun too far away to find the others."""
+MOST_PASSES = 4
 LARGEST_SIGMA = 0.02
 """In diagonals of the screen."""
 
@@ -60,7 +63,7 @@ class Candidate:
 
     @property
     def tracks(self) -> int:
-        return int(self.refined.inlier.sum())
+        return self.refined.tracks
 
     @property
     def looks(self) -> float:
@@ -112,6 +115,13 @@ def grow(
         return problem
     to_full = view.from_smaller(view.fine)
     refined = refine(view.fine, screen, homography @ to_full, points=points, levels=levels)
+    for _ in range(MOST_PASSES - 1):
+        if refined is None or refined.tracks >= FAIR_TRACKS:
+            break
+        again = refine(view.fine, screen, refined.homography, points=points, levels=levels)
+        if again is None or again.tracks <= refined.tracks:
+            break
+        refined = again
     if refined is None:
         return Refusal.UNSTABLE
     better = refined.homography @ to_full.inverse()

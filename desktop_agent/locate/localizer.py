@@ -81,7 +81,9 @@ class _Search:
             location = self._run_stage(stage(self.view))
             if location is not None:
                 return location
-        if thorough and self._mirrored():
+            if self.reason is Refusal.AMBIGUOUS:
+                break
+        if thorough and self.reason is not Refusal.AMBIGUOUS and self._mirrored():
             self._tell(Refusal.MIRRORED)
         return Location.refused(self.reason, stage=stage.name)
 
@@ -90,7 +92,7 @@ class _Search:
             return None
         self._tell(Refusal.NO_CONSISTENT_PLANE)
         best = self._best(guess for screen in self.screens for guess in stage.guesses(screen))
-        if best is not None and isinstance(stage, Fast):
+        if best is not None:
             best = self._best(stage.rivals(best), best)
         return best.located(self.view, stage.name) if best is not None else None
 

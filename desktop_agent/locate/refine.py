@@ -40,6 +40,10 @@ class Refined:
     lens: float
     sigma: float
 
+    @property
+    def tracks(self) -> int:
+        return int(self.inlier.sum())
+
 
 def render(screen: PreparedScreen, homography: Homography, size: tuple[int, int]) -> Rendering:
     """Draw the screenshot as a view of ``size`` (width, height) would show it under ``homography`` (view -> screen)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop_agent.geometry import Homography
+from desktop_agent.geometry import Homography, Point
 from desktop_agent.locate.candidate import Candidate, View
 from desktop_agent.locate.features import Detail, Features, extract, shrink
 from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
@@ -24,6 +24,8 @@ SQUARE_SCREEN, SQUARE_VIEW = Detail(1600, 4000, 0.02, upright=True), Detail(900,
 AXES_AT, SQUARED_AT = 800, 900
 VOTE_TOLERANCE = 6.0
 FEW = 12
+ELSEWHERE = 0.02
+"""Diagonals of the screen between a place and one that rivals it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,9 @@ class Fast:
         """Another place of the same screen where the same key points fit: a thumbnail, a tile, the next row of a list."""
         known = candidate.screen.features(FAST_SCREEN)
         expected = candidate.homography.apply(self.features.xy)
-        pairs = contenders(self._similarity[candidate.screen], known.xy, expected, 0.02 * candidate.screen.diagonal)
+        pairs = contenders(
+            self._similarity[candidate.screen], known.xy, expected, ELSEWHERE * candidate.screen.diagonal
+        )
         view_xy = self.features.xy[pairs.view].astype(np.float64)
         screen_xy = known.xy[pairs.screen].astype(np.float64)
         found = fit(view_xy, screen_xy, 4 * known.scale)
@@ -97,6 +101,19 @@ class Square:
             rotated = turned(self.features, quarters, self.size)
             for vote in votes(rotated, known, tolerance=VOTE_TOLERANCE):
                 yield from self._poses(screen, known, vote, quarters)
+
+    def rivals(self, candidate: Candidate) -> Iterator[Guess]:
+        """Another place of the same screen that the same key points vote for."""
+        if self.features is None:
+            return
+        known = candidate.screen.features(SQUARE_SCREEN)
+        squarely = candidate.homography @ self.to_view
+        middle = Point(self.size[0] / 2, self.size[1] / 2)
+        quarters = round(squarely.rotation_at(middle) / 90) % 4
+        rotated = turned(self.features, quarters, self.size)
+        apart = (squarely.apply(self.features.xy), ELSEWHERE * candidate.screen.diagonal)
+        for vote in votes(rotated, known, tolerance=VOTE_TOLERANCE, apart=apart, wanted=1):
+            yield from self._poses(candidate.screen, known, vote, quarters)
 
     def _poses(self, screen: PreparedScreen, known: Features, vote: Vote, quarters: int) -> Iterator[Guess]:
         """The plane through the pairs that agree, and the vote's own similarity."""

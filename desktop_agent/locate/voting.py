@@ -70,9 +70,23 @@ def likely_turns(view: Features, screen: Features, size: tuple[float, float]) ->
     return sorted(range(4), key=lambda quarters: -merit[quarters])
 
 
-def votes(view: Features, screen: Features, *, tolerance: float, least: float = 0.75, wanted: int = 2) -> list[Vote]:
-    """The best supported poses, best first, different from each other; ``tolerance`` in view pixels."""
+def votes(
+    view: Features,
+    screen: Features,
+    *,
+    tolerance: float,
+    apart: tuple[Float, float] | None = None,
+    least: float = 0.75,
+    wanted: int = 2,
+) -> list[Vote]:
+    """The best supported poses, best first, different from each other; ``tolerance`` in view pixels.
+
+    ``apart`` is where each view key point is already explained (Nx2 screen pixels) and a radius: pairs in there do not vote.
+    """
     pairs, _ = nearest(view, screen, NEIGHBOURS, least)
+    if apart is not None:
+        free = np.hypot(*(screen.xy[pairs.screen] - apart[0][pairs.view]).T) > apart[1]
+        pairs = Matches(pairs.view[free], pairs.screen[free])
     if len(pairs) < 4:
         return []
     view_xy = view.xy[pairs.view].astype(np.float64)
