@@ -26,8 +26,8 @@ def explain(view: RGB, screen: RGB, location: Location) -> RGB:
     canvas[:HEIGHT, gap:] = right
     shifted = Homography.translation(gap, 0) @ to_right
     if location.homography is not None:
-        _outline(canvas[:, : left.shape[1]], to_left @ location.homography.inverse(), screen.shape)
-        _outline(canvas[:, gap:], to_right @ location.homography, view.shape)
+        _outline(canvas[:HEIGHT, : left.shape[1]], to_left @ location.homography.inverse(), screen.shape)
+        _outline(canvas[:HEIGHT, gap:], to_right @ location.homography, view.shape)
     if location.evidence is not None:
         a = to_left.apply(location.evidence.view_xy)
         b = shifted.apply(location.evidence.screen_xy)
