@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -47,15 +49,31 @@ class X11Clipboard:
             try:
                 yield owner
             finally:
-                if not owner.stolen:
+                if before and not owner.stolen:
                     owner.offer(before)
+                else:
+                    owner.stop()
+                    self._owner = None
 
     def close(self) -> None:
-        """Gives the clipboard up."""
+        """Gives the clipboard up; what was there before lives on in xclip, where that is installed."""
         with self._lock:
             if self._owner is not None:
+                content = {} if self._owner.stolen else self._owner.content
                 self._owner.stop()
                 self._owner = None
+                _hand_over(content, self._name)
+
+
+def _hand_over(content: dict[str, bytes], display: str | None) -> None:
+    kind = next((kind for kind in ("UTF8_STRING", "image/png") if kind in content), None)
+    if kind is None or shutil.which("xclip") is None:
+        return
+    env = os.environ | ({"DISPLAY": display} if display else {})
+    quiet = subprocess.DEVNULL  # xclip stays in the background and would keep our pipes open
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["xclip", "-selection", "clipboard", "-t", kind]
+        subprocess.run(command, input=content[kind], env=env, stdout=quiet, stderr=quiet, timeout=5)
 
 
 class SelectionOwner:
@@ -83,7 +101,9 @@ class SelectionOwner:
             os.write(self._wake_write, b"x")
             done = self._changed.wait_for(lambda: self._wanted is None or self._failure is not None, 5)
             if not done or self._failure is not None:
-                raise PasteFailed("The clipboard cannot be used; start the agent again.", code="clipboard") from self._failure
+                raise PasteFailed(
+                    "The clipboard cannot be used; start the agent again.", code="clipboard"
+                ) from self._failure
         if self.stolen:
             raise PasteFailed("Another program keeps the clipboard for itself; close it and tap again.", code="stolen")
 
@@ -160,7 +180,7 @@ class SelectionOwner:
             self._serve(event)
         elif event.type == X.SelectionClear and event.atom == self._clipboard:
             with self._changed:
-                self._stolen = True
+                self._stolen = bool(self.content)  # giving the clipboard up is no theft
                 self._changed.notify_all()
         elif event.type == X.PropertyNotify and event.state == X.PropertyDelete:
             self._next_piece(event.window, event.atom)

@@ -14,11 +14,15 @@ from desktop_agent.paste.driver import RGBA
 
 @click.command("paste")
 @click.argument("cutout", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--at", required=True, metavar="X,Y", help="Where the cut-out's centre lands, in pixels of the virtual desktop.")
+@click.option(
+    "--at", required=True, metavar="X,Y", help="Where the cut-out's centre lands, in pixels of the virtual desktop."
+)
 @click.option("--scale", default=1.0, show_default=True, help="Screen pixels per cut-out pixel.")
 @click.option("--rotation", default=0.0, show_default=True, help="Degrees clockwise.")
 @click.option("--screen", default="auto", show_default=True, metavar="auto|virtual|FILE", help="What is pasted into.")
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where a virtual screen's picture goes.")
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="Where a virtual screen's picture goes."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def paste(cutout: Path, at: str, scale: float, rotation: float, screen: str, out: Path | None, as_json: bool) -> None:
     """Paste CUTOUT into the window at X,Y. Exit code 1 and the reason when it failed."""
@@ -32,7 +36,9 @@ def paste(cutout: Path, at: str, scale: float, rotation: float, screen: str, out
     placement = _placement(at, scale, rotation)
     source = open_screen(screen)
     if (out is not None) != isinstance(source, PictureScreen):
-        raise BadRequest("-o FILE belongs to a virtual screen, where it says where the picture goes: --screen FILE -o OUT.")
+        raise BadRequest(
+            "-o FILE belongs to a virtual screen, where it says where the picture goes: --screen FILE -o OUT."
+        )
     with open_drivers(source, BoardStore(home() / "board")) as drivers:
         window = window_at(drivers.windows.stack(), placement.center)
         landing = drivers.choose(window).paste(rgba, placement, window)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from desktop_agent.geometry import Placement, Point, Rect
 from desktop_agent.paste.driver import RGBA
-from desktop_agent.paste.raster import Premultiplied, premultiplied
+from desktop_agent.paste.raster import Premultiplied, compose, premultiplied, resample
 
 RGB = NDArray[np.uint8]
 Float32 = NDArray[np.float32]
@@ -41,8 +41,10 @@ class Match:
 
 def changed(before: RGB, after: RGB) -> NDArray[np.bool_]:
     """HxW: which pixels differ noticeably."""
-    difference = np.abs(before.astype(np.int16) - after.astype(np.int16)).max(axis=2)
-    return np.asarray(difference > NOTICEABLE * 255)
+    import cv2
+
+    red, green, blue = cv2.split(cv2.absdiff(before, after))
+    return np.asarray(cv2.max(red, cv2.max(green, blue)) > NOTICEABLE * 255)
 
 
 def find(
@@ -66,6 +68,17 @@ def find(
         return None
     best = _refine(pasted, before, after, best.placement, (160, FINE_SIDE))
     return best if best.explained >= EXPLAINED else None
+
+
+def looks_placed(cutout: RGBA, before: RGB, after: RGB, placement: Placement) -> bool:
+    """True where ``after`` shows the cut-out at ``placement``, though ``before`` may have shown the same there."""
+    area = placement.bounds(cutout.shape[1], cutout.shape[0]).intersection(Rect(0, 0, before.shape[1], before.shape[0]))
+    if area is None:
+        return False
+    rows, columns = slice(area.top, area.bottom), slice(area.left, area.right)
+    over = resample(premultiplied(cutout), placement, area)
+    error = np.abs(compose(before[rows, columns], over).astype(np.float32) - after[rows, columns]).max(axis=2)
+    return bool(np.quantile(error[over[..., 3] > 0.1], 0.9) < 3 * NOTICEABLE * 255)
 
 
 class Pyramid:
@@ -198,10 +211,8 @@ def _descend(cutout: Pyramid, before: RGB, after: RGB, start: Placement, shrink:
         over = cutout.draw(placed(state), w, h)
         return np.asarray(over[..., :3] + (1 - over[..., 3:]) * b, dtype=np.float32), over[..., 3]
 
-    state = np.array(
-        [(start.center.x - area.left) * fx, (start.center.y - area.top) * fy, math.log(start.scale * factor)]
-        + [start.rotation]
-    )
+    x, y = (start.center.x - area.left) * fx, (start.center.y - area.top) * fy
+    state = np.array([x, y, math.log(start.scale * factor), start.rotation])
     for _ in range(10):
         reach = half * math.exp(state[2])
         steps = np.array([0.25, 0.25, 0.25 / reach, math.degrees(0.25 / reach)])  # each moves no pixel by more
@@ -224,7 +235,8 @@ def _descend(cutout: Pyramid, before: RGB, after: RGB, start: Placement, shrink:
 
 def _weights(residual: Float32, support: NDArray[np.bool_]) -> Float32:
     """Square roots of Geman-McClure weights, HxWx1: selection handles and the like must not pull."""
-    size = np.abs(residual).max(axis=2)
+    size = np.abs(residual)
+    size = np.maximum(np.maximum(size[..., 0], size[..., 1]), size[..., 2])
     typical = float(np.median(size[support])) if support.any() else 0.1
     sigma = max(0.03, 2.0 * typical)
     return np.asarray((1 / (1 + (size / sigma) ** 2))[..., None], dtype=np.float32)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from desktop_agent.board import BoardStore
+from desktop_agent.board.driver import BoardDriver
 from desktop_agent.errors import NoDriver
+from desktop_agent.paste.clipboard_driver import ClipboardDriver
+from desktop_agent.paste.closed_loop import Desk
 from desktop_agent.paste.driver import PasteDriver
+from desktop_agent.paste.inkscape import InkscapeDriver
 from desktop_agent.paste.virtual import VirtualDriver
 from desktop_agent.screen import PictureScreen, ScreenSource
 from desktop_agent.windows import Window, WindowProbe
@@ -38,4 +43,16 @@ def open_drivers(screen: ScreenSource, boards: BoardStore) -> Iterator[Drivers]:
     if isinstance(screen, PictureScreen):
         yield Drivers(NullProbe(), [VirtualDriver(screen)])
         return
-    yield Drivers(NullProbe(), [])
+    if sys.platform != "linux":
+        yield Drivers(NullProbe(), [])
+        return
+    from desktop_agent.input_x11 import X11Input
+    from desktop_agent.paste.clipboard_x11 import X11Clipboard
+    from desktop_agent.windows.x11 import X11Probe
+
+    clipboard = X11Clipboard()
+    desk = Desk(screen, X11Probe(), X11Input(), clipboard)
+    try:
+        yield Drivers(desk.windows, [BoardDriver(boards, screen), InkscapeDriver(desk), ClipboardDriver(desk)])
+    finally:
+        clipboard.close()
