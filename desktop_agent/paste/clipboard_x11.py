@@ -77,17 +77,18 @@ def _hand_over(content: dict[str, bytes], display: str | None) -> None:
 
 
 class SelectionOwner:
-    """A thread that owns CLIPBOARD and answers requests until it is stopped or another program takes over."""
+    """A thread that owns a selection and answers requests until it is stopped or another program takes over."""
 
-    def __init__(self, display: str | None) -> None:
+    def __init__(self, display: str | None, selection: str = "CLIPBOARD") -> None:
         self._display = connect(display)
         self._window = self._display.screen().root.create_window(-10, -10, 1, 1, 0, 0, event_mask=1 << 22)
-        self._clipboard = self._atom("CLIPBOARD")
+        self._clipboard = self._atom(selection)
         self._wake_read, self._wake_write = os.pipe()
         self._changed = threading.Condition()
         self._wanted: dict[str, bytes] | None = None
         self.content: dict[str, bytes] = {}
         self._taken: set[str] = set()
+        self._messages: dict[str, list[int]] = {}
         self._stolen = self._stopping = False
         self._failure: BaseException | None = None
         self._pieces: dict[tuple[int, int], tuple[bytes, int]] = {}  # requestor, property -> rest, type
@@ -184,6 +185,20 @@ class SelectionOwner:
                 self._changed.notify_all()
         elif event.type == X.PropertyNotify and event.state == X.PropertyDelete:
             self._next_piece(event.window, event.atom)
+        elif event.type == X.ClientMessage:
+            with self._changed:
+                self._messages[self._display.get_atom_name(event.client_type)] = list(event.data[1])
+                self._changed.notify_all()
+
+    def message(self, name: str, seconds: float) -> list[int] | None:
+        """The next client message of this type, as five 32-bit numbers; None after ``seconds``."""
+        with self._changed:
+            self._changed.wait_for(lambda: name in self._messages or self._failure is not None, seconds)
+            return self._messages.pop(name, None)
+
+    @property
+    def window_id(self) -> int:
+        return int(self._window.id)
 
     def _serve(self, request: Any) -> None:
         from Xlib import X, Xatom, error

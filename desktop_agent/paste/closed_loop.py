@@ -62,6 +62,12 @@ class Watch:
     def now(self) -> RGB:
         return look(self._desk.screen, self.area)
 
+    def wait_for_change(self, seconds: float = SHOW_SECONDS) -> None:
+        """Until the window begins to change, so that the pointer rests where the application reads it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and int(changed(self.before, self.now()).sum()) <= SETTLED:
+            time.sleep(POLL_SECONDS)
+
     def find(
         self, cutout: RGBA, expected: Placement, *, scales: tuple[float, float], seconds: float = SHOW_SECONDS
     ) -> Match:
@@ -100,6 +106,13 @@ class Watch:
         if match is None and looks_placed(cutout, self.before, after, local):
             return Match(expected, 1.0)
         return None if match is None else replace(match, placement=self._global(match.placement))
+
+    def shows_nothing_at(self, placement: Placement) -> bool:
+        """True while the middle of the placed cut-out looks as it did before the paste."""
+        center = self._local(placement).center
+        rows = slice(max(0, int(center.y) - 12), int(center.y) + 12)
+        columns = slice(max(0, int(center.x) - 12), int(center.x) + 12)
+        return not changed(self.before[rows, columns], self.now()[rows, columns]).any()
 
     def nothing_taken(self, offer: Offer) -> PasteFailed:
         """The application did not fetch the picture: why."""

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from desktop_agent.board import BoardStore
 from desktop_agent.board.driver import BoardDriver
 from desktop_agent.errors import NoDriver
+from desktop_agent.paste.browser import BrowserDriver
 from desktop_agent.paste.clipboard_driver import ClipboardDriver
 from desktop_agent.paste.closed_loop import Desk
 from desktop_agent.paste.driver import PasteDriver
 from desktop_agent.paste.inkscape import InkscapeDriver
+from desktop_agent.paste.krita import KritaDriver
+from desktop_agent.paste.libreoffice import LibreOfficeDriver
 from desktop_agent.paste.virtual import VirtualDriver
 from desktop_agent.screen import PictureScreen, ScreenSource
 from desktop_agent.windows import Window, WindowProbe
@@ -48,11 +51,20 @@ def open_drivers(screen: ScreenSource, boards: BoardStore) -> Iterator[Drivers]:
         return
     from desktop_agent.input_x11 import X11Input
     from desktop_agent.paste.clipboard_x11 import X11Clipboard
+    from desktop_agent.paste.drag_x11 import X11Drag
     from desktop_agent.windows.x11 import X11Probe
 
     clipboard = X11Clipboard()
     desk = Desk(screen, X11Probe(), X11Input(), clipboard)
     try:
-        yield Drivers(desk.windows, [BoardDriver(boards, screen), InkscapeDriver(desk), ClipboardDriver(desk)])
+        drivers: list[PasteDriver] = [
+            BoardDriver(boards, screen),
+            InkscapeDriver(desk),
+            LibreOfficeDriver(desk, X11Drag()),
+            KritaDriver(desk),
+            BrowserDriver(desk),
+            ClipboardDriver(desk),
+        ]
+        yield Drivers(desk.windows, drivers)
     finally:
         clipboard.close()

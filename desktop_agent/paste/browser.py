@@ -1,0 +1,18 @@
+"""The ``browser`` driver: pages that handle a paste put it at the pointer; never a file drop, which would leave the page."""
+
+from __future__ import annotations
+
+from desktop_agent.paste.pointer_paste import PointerPasteDriver
+from desktop_agent.windows import Window
+
+BROWSERS = ("chromium", "google-chrome", "firefox", "brave-browser", "microsoft-edge", "navigator", "vivaldi", "opera")
+
+
+class BrowserDriver(PointerPasteDriver):
+    """Whether Ctrl+Z takes a paste back is each page's own matter, so nothing is ever undone here."""
+
+    name = "browser"
+    undo_keys = None
+
+    def can_handle(self, window: Window | None) -> bool:
+        return window is not None and window.app_class.lower().startswith(BROWSERS)

@@ -1,0 +1,99 @@
+"""Applications that put a picture at the pointer but choose its size themselves (the zoom): paste, look, and where size or
+place are wrong undo it, and paste once more with what was learned. What was learned is kept for the window's next paste."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+from desktop_agent.errors import PasteFailed
+from desktop_agent.geometry import Placement, Point, Rect
+from desktop_agent.paste.closed_loop import Desk, Watch
+from desktop_agent.paste.driver import RGBA, Landing
+from desktop_agent.paste.match import Match
+from desktop_agent.paste.raster import premultiplied, resample, straight
+from desktop_agent.windows import Window
+
+GOOD_PX, GOOD_SCALE = 1.0, 0.01
+UNDO_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """``zoom``: screen pixels per pasted pixel; ``dx``, ``dy``: from the pointer to the pasted centre, screen pixels."""
+
+    zoom: float = 1.0
+    dx: float = 0.0
+    dy: float = 0.0
+
+
+class CalibratedDriver:
+    """The loop; a subclass puts one raster into its application (``_put``) and may name the keys that undo it."""
+
+    name = "calibrated"
+    undo_keys: tuple[str, ...] | None = ("Control_L", "z")
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._learned: dict[int, Calibration] = {}
+
+    def can_handle(self, window: Window | None) -> bool:
+        raise NotImplementedError
+
+    def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
+        """Paste the raster at a pointer position; returns the watch that was begun just before."""
+        raise NotImplementedError
+
+    def paste(self, cutout: RGBA, placement: Placement, window: Window | None) -> Landing:
+        """Raises ``PasteFailed``: not taken, a dialog, nothing or something else to be seen."""
+        if window is None:
+            raise PasteFailed("There is no window under the point: open a document there.", code="no_window")
+        known = self._learned.get(window.id)
+        watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
+        if not self._good(match, placement) and self.undo_keys is not None and self._undo(watch, match):
+            _, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
+        return Landing(self.name, window.app_class, landing_error_px=match.placement.center.distance(placement.center))
+
+    def _attempt(
+        self, cutout: RGBA, wanted: Placement, window: Window, calibration: Calibration, *, sure: bool
+    ) -> tuple[Watch, Match]:
+        zoom = calibration.zoom
+        aim = wanted.center.shifted(-calibration.dx, -calibration.dy)
+        pointer = Point(int(aim.x // 1) + 0.5, int(aim.y // 1) + 0.5)
+        rest = Point((aim.x - pointer.x) / zoom, (aim.y - pointer.y) / zoom)  # what whole pixels cannot say
+        raster = centered_raster(cutout, Placement(rest, wanted.scale / zoom, wanted.rotation))
+        watch = self._put(raster, pointer, window)
+        match = watch.find(cutout, wanted, scales=(0.7, 1.4) if sure else (0.1, 8.0))
+        seen = match.placement
+        self._learned[window.id] = Calibration(
+            zoom * seen.scale / wanted.scale,
+            calibration.dx + seen.center.x - wanted.center.x,
+            calibration.dy + seen.center.y - wanted.center.y,
+        )
+        return watch, match
+
+    def _good(self, match: Match, wanted: Placement) -> bool:
+        near = match.placement.center.distance(wanted.center) <= GOOD_PX
+        return near and abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
+
+    def _undo(self, watch: Watch, match: Match) -> bool:
+        """Take the paste back; True once the window shows there what it showed before."""
+        assert self.undo_keys is not None
+        self._desk.windows.activate(watch.window)
+        with self._desk.input.session() as session:
+            session.chord(*self.undo_keys)
+            deadline = time.monotonic() + UNDO_SECONDS
+            while time.monotonic() < deadline:
+                time.sleep(0.08)
+                if watch.shows_nothing_at(match.placement):
+                    return True
+        return False
+
+
+def centered_raster(cutout: RGBA, placement: Placement) -> RGBA:
+    """The cut-out drawn at a placement near (0, 0), in a raster of even size whose centre is (0, 0)."""
+    bounds = placement.bounds(cutout.shape[1], cutout.shape[0])
+    half_width = max(-bounds.left, bounds.right) + 1
+    half_height = max(-bounds.top, bounds.bottom) + 1
+    shifted = replace(placement, center=placement.center.shifted(half_width, half_height))
+    return straight(resample(premultiplied(cutout), shifted, Rect(0, 0, 2 * half_width, 2 * half_height)))

@@ -1,0 +1,14 @@
+"""The ``krita`` driver: Ctrl+Alt+V pastes a picture as a new layer at the cursor."""
+
+from __future__ import annotations
+
+from desktop_agent.paste.pointer_paste import PointerPasteDriver
+from desktop_agent.windows import Window
+
+
+class KritaDriver(PointerPasteDriver):
+    name = "krita"
+    keys = ("Control_L", "Alt_L", "v")
+
+    def can_handle(self, window: Window | None) -> bool:
+        return window is not None and window.app_class.lower() == "krita"
