@@ -18,8 +18,8 @@ from desktop_agent.locate.features import Grey
 
 Float = NDArray[np.float64]
 
-FOCAL = 0.78
-"""A phone's focal length in long sides: a field of view of 65 degrees."""
+FOCALS = {0.78: 1.0, 0.66: 0.96, 0.95: 0.96, 1.5: 0.9}
+"""Focal lengths in long sides (fields of view of 65, 74, 56 and, zoomed in, 37 degrees) and how readily each is believed."""
 
 STEEPEST = 60.0
 """Degrees between the optical axis and the screen's normal beyond which nothing can be read."""
@@ -30,10 +30,12 @@ CLOSE = math.sin(math.radians(1.2))
 @dataclass(frozen=True, eq=False)
 class Axes:
     """``rotation`` 3x3: the columns are the screen's x, y and inward directions in camera axes, x within 45 degrees of the
-    camera's; ``support`` the length of the lines that agree, in long sides of the view."""
+    camera's; ``support`` the length of the lines that agree, in long sides of the view, ``focal`` the focal length
+    that suits them best, in the same unit."""
 
     rotation: Float
     support: float
+    focal: float
 
     @property
     def tilt(self) -> float:
@@ -61,25 +63,31 @@ def line_segments(view: Grey, least: float = 0.035) -> Float:
     return np.asarray(ends[order][length[order] >= least * max(view.shape)][:250])
 
 
-def screen_axes(view: Grey, *, tries: int = 600) -> Axes | None:
+def screen_axes(view: Grey) -> Axes | None:
     """The orthogonal pair of directions that most line length agrees on; None when too few lines do."""
     ends = line_segments(view)
     if len(ends) < 4:
         return None
-    long = max(view.shape)
-    middle = np.array([view.shape[1], view.shape[0]]) / 2
-    a = np.column_stack([(ends[:, :2] - middle) / (FOCAL * long), np.ones(len(ends))])
-    b = np.column_stack([(ends[:, 2:] - middle) / (FOCAL * long), np.ones(len(ends))])
+    found = [axes for focal in FOCALS if (axes := _axes(ends, view.shape, focal)) is not None]
+    return max(found, key=lambda axes: axes.support * FOCALS[axes.focal], default=None)
+
+
+def _axes(ends: Float, shape: tuple[int, ...], focal: float, tries: int = 400) -> Axes | None:
+    """The best of ``tries`` pairs of directions for one focal length; two lines give the first, a third the second."""
+    long = max(shape)
+    middle = np.array([shape[1], shape[0]]) / 2
+    a = np.column_stack([(ends[:, :2] - middle) / (focal * long), np.ones(len(ends))])
+    b = np.column_stack([(ends[:, 2:] - middle) / (focal * long), np.ones(len(ends))])
     normals = _unit(np.cross(a, b))
     weight = np.hypot(*(ends[:, 2:] - ends[:, :2]).T) / long
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(ends), (tries, 3), p=np.sqrt(weight) / np.sqrt(weight).sum())
     first = np.cross(normals[chosen[:, 0]], normals[chosen[:, 1]])
-    apart = np.linalg.norm(first, axis=1)
-    first = _unit(first[apart > 1e-3])
-    second = np.cross(first, normals[chosen[apart > 1e-3, 2]])
-    apart = np.linalg.norm(second, axis=1)
-    first, second = first[apart > 0.3], _unit(second[apart > 0.3])
+    apart = np.linalg.norm(first, axis=1) > 1e-3
+    first = _unit(first[apart])
+    second = np.cross(first, normals[chosen[apart, 2]])
+    apart = np.linalg.norm(second, axis=1) > 0.3
+    first, second = first[apart], _unit(second[apart])
     inward = np.abs(np.cross(first, second)[:, 2])
     good = inward > math.cos(math.radians(STEEPEST))
     if not good.any():
@@ -88,10 +96,10 @@ def screen_axes(view: Grey, *, tries: int = 600) -> Axes | None:
     off = np.minimum(np.abs(normals @ first.T), np.abs(normals @ second.T))
     score = (weight[:, None] * np.maximum(0, 1 - (off / CLOSE) ** 2)).sum(axis=0) * (0.7 + 0.3 * inward)
     best = int(score.argmax())
-    return _polished(first[best], second[best], normals, weight)
+    return _polished(first[best], second[best], normals, weight, focal)
 
 
-def _polished(first: Float, second: Float, normals: Float, weight: Float) -> Axes | None:
+def _polished(first: Float, second: Float, normals: Float, weight: Float, focal: float) -> Axes | None:
     for _ in range(4):
         offs = np.abs(normals @ np.column_stack([first, second]))
         axis = offs.argmin(axis=1)
@@ -107,7 +115,7 @@ def _polished(first: Float, second: Float, normals: Float, weight: Float) -> Axe
     inward = np.cross(first, second)
     second = second if inward[2] > 0 else -second
     rotation = np.column_stack([first, second, np.cross(first, second)])
-    return Axes(rotation, float(gain.sum()))
+    return Axes(rotation, float(gain.sum()), focal)
 
 
 def _null(normals: Float, gain: Float, old: Float) -> Float:
@@ -122,7 +130,7 @@ def upright(view: Grey, axes: Axes, long_side: int) -> Upright:
     Parts that would be stretched more than threefold are left out.
     """
     height, width = view.shape
-    focal = FOCAL * max(view.shape)
+    focal = axes.focal * max(view.shape)
     camera = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1.0]])
     squarely = Homography(axes.rotation.T @ np.linalg.inv(camera))
     center = Point(width / 2, height / 2)
