@@ -58,7 +58,12 @@ class Localizer:
         ``prior`` is a guess (view pixels -> monitor pixels) that is tried first; without ``thorough`` only the cheap stage runs.
         """
         started = time.perf_counter()
-        location = _Search(View(view), self.screens(screenshots)).run(prior, thorough)
+        picture, screens = View(view), self.screens(screenshots)
+        location = _Search(picture, screens).run(prior, thorough)
+        if location.status == "refused" and thorough and any(screen.borrows for screen in screens):
+            for screen in screens:
+                screen.renew()
+            location = _Search(picture, screens).run(None, thorough)
         return replace(location, elapsed_ms=(time.perf_counter() - started) * 1000)
 
 

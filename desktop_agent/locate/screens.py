@@ -12,11 +12,18 @@ import numpy as np
 from desktop_agent.locate.features import Detail, Features, Grey, extract, to_grey
 from desktop_agent.screen import Screenshot
 
+LITTLE = 0.05
+"""Part of a screen that may differ (a clock, a cursor, a small video) while its key points are still good to search with."""
+
 
 class PreparedScreen:
-    """One monitor's content; features are computed on first use and kept. Thread-safe."""
+    """One monitor's content; features are computed on first use and kept. Thread-safe.
 
-    def __init__(self, screenshot: Screenshot) -> None:
+    A content that differs little from ``known`` borrows its features until ``renew``: the pixels that a pose is refined and
+    compared with are always its own.
+    """
+
+    def __init__(self, screenshot: Screenshot, known: PreparedScreen | None = None) -> None:
         self.monitor = screenshot.monitor
         self.height, self.width = screenshot.image.shape[:2]
         self.levels = [to_grey(screenshot.image)]
@@ -24,6 +31,8 @@ class PreparedScreen:
             height, width = self.levels[-1].shape
             smaller = cv2.resize(self.levels[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
             self.levels.append(np.asarray(smaller, dtype=np.uint8))
+        lender = None if known is None else known._lender or known
+        self._lender: PreparedScreen | None = lender if lender is not None and self._differs_little(lender) else None
         self._features: dict[Detail, Features] = {}
         self._lock = threading.Lock()
 
@@ -35,11 +44,28 @@ class PreparedScreen:
     def grey(self) -> Grey:
         return self.levels[0]
 
+    @property
+    def borrows(self) -> bool:
+        return self._lender is not None
+
     def features(self, detail: Detail) -> Features:
+        lender = self._lender
+        if lender is not None:
+            return lender.features(detail)
         with self._lock:
             if detail not in self._features:
                 self._features[detail] = extract(self.grey, detail)
             return self._features[detail]
+
+    def renew(self) -> None:
+        """From now on search with this content's own features."""
+        self._lender = None
+
+    def _differs_little(self, other: PreparedScreen) -> bool:
+        if other.grey.shape != self.grey.shape:
+            return False
+        level = min(2, len(self.levels) - 1)
+        return float((cv2.absdiff(self.levels[level], other.levels[level]) > 8).mean()) < LITTLE
 
 
 class ScreenCache:
@@ -56,7 +82,8 @@ class ScreenCache:
         with self._lock:
             screen = self._screens.get(key)
             if screen is None:
-                screen = self._screens[key] = PreparedScreen(screenshot)
+                before = [known for (index, *_), known in self._screens.items() if index == screenshot.monitor.index]
+                screen = self._screens[key] = PreparedScreen(screenshot, before[-1] if before else None)
             self._screens.move_to_end(key)
             while len(self._screens) > self._capacity:
                 self._screens.popitem(last=False)

@@ -11,6 +11,7 @@ import pytest
 
 from desktop_agent.geometry import Homography, normalized_degrees
 from desktop_agent.locate import Localizer, Location, Refusal
+from desktop_agent.locate.features import Detail
 from desktop_agent.locate.location import MESSAGES
 from mobile_client_stub.camera import Conditions, Pose, Shot, SimulatedCamera
 
@@ -183,6 +184,31 @@ def test_a_screen_is_prepared_once_and_only_the_last_few_are_kept(desk: np.ndarr
         image[0, 0] = i
         local.screens([as_screenshot(image)])
     assert local.screens([as_screenshot(desk)])[0] is not first
+
+
+def test_a_ticking_clock_costs_no_search_of_the_screen(desk: np.ndarray, other_desk: np.ndarray) -> None:
+    local = Localizer()
+    first = local.screens([as_screenshot(desk)])[0]
+    ticked = desk.copy()
+    ticked[870:890, 1500:1590] = 255
+    second, other = (local.screens([as_screenshot(image)])[0] for image in (ticked, other_desk))
+    detail = Detail(480, 200)
+    assert second is not first
+    assert second.borrows
+    assert not other.borrows
+    assert second.features(detail) is first.features(detail)
+    second.renew()
+    assert second.features(detail) is not first.features(detail)
+
+
+def test_a_new_window_is_found_though_little_of_the_screen_changed(desk: np.ndarray, other_desk: np.ndarray) -> None:
+    local = Localizer()
+    local.prepare(as_screenshot(desk))
+    opened = desk.copy()
+    opened[500:700, 100:400] = other_desk[80:280, 60:360]
+    shot = SimulatedCamera(4).shoot(opened, (250, 600), conditions=Conditions(Pose(coverage=0.15)))
+    assert local.screens([as_screenshot(opened)])[0].borrows
+    assert_right(local.locate(shot.view, [as_screenshot(opened)]), shot)
 
 
 def test_threads_share_one_preparation() -> None:
