@@ -14,6 +14,7 @@ from desktop_agent.paste.browser import BrowserDriver
 from desktop_agent.paste.clipboard_driver import ClipboardDriver
 from desktop_agent.paste.closed_loop import Desk
 from desktop_agent.paste.driver import PasteDriver
+from desktop_agent.paste.gimp import GimpDriver
 from desktop_agent.paste.inkscape import InkscapeDriver
 from desktop_agent.paste.krita import KritaDriver
 from desktop_agent.paste.libreoffice import LibreOfficeDriver
@@ -60,6 +61,7 @@ def open_drivers(screen: ScreenSource, boards: BoardStore) -> Iterator[Drivers]:
         drivers: list[PasteDriver] = [
             BoardDriver(boards, screen),
             InkscapeDriver(desk),
+            GimpDriver(desk),
             LibreOfficeDriver(desk, X11Drag()),
             KritaDriver(desk),
             BrowserDriver(desk),
