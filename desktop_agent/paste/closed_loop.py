@@ -62,10 +62,11 @@ class Watch:
     def now(self) -> RGB:
         return look(self._desk.screen, self.area)
 
-    def wait_for_change(self, seconds: float = SHOW_SECONDS) -> None:
-        """Until the window begins to change, so that the pointer rests where the application reads it."""
+    def wait_for_change(self, since: RGB | None = None, seconds: float = SHOW_SECONDS) -> None:
+        """Until the window begins to look different from ``since`` (default: before the paste), or the time is over."""
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and int(changed(self.before, self.now()).sum()) <= SETTLED:
+        base = self.before if since is None else since
+        while time.monotonic() < deadline and int(changed(base, self.now()).sum()) <= SETTLED:
             time.sleep(POLL_SECONDS)
 
     def find(

@@ -76,7 +76,9 @@ class GimpDriver:
         with tempfile.TemporaryDirectory(prefix="arcp-") as folder:  # GIMP reads the file some time after it answers
             path = Path(folder) / "layer.png"
             path.write_bytes(encode_png(raster))
+            was = watch.now()
             _insert(image, layer, path, area, replaced=replaced)
+            watch.wait_for_change(was)  # what is to be replaced may still be seen for a while
             try:
                 match = watch.find(cutout, wanted, scales=(0.8, 1.25) if sure else (0.05, 8.0))
             except PasteFailed:
