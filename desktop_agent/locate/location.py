@@ -44,9 +44,9 @@ MESSAGES = {
 class Evidence:
     """What a hypothesis rests on, for ``explain`` and for tuning.
 
-    ``view_xy`` and ``screen_xy`` are matched points (Nx2 pixels), ``inlier`` says which of them fit; ``correlation`` is the mean
-    local ZNCC where the screenshot has texture, ``explained`` the part of the view's texture that agrees, ``sigma`` the predicted
-    standard deviation of the point in screen pixels, ``tilt`` the ratio of the Jacobian's singular values.
+    ``view_xy`` and ``screen_xy`` are tracked points (Nx2 pixels), ``inlier`` says which of them fit; ``correlation`` is the mean
+    local ZNCC where the screenshot has texture, ``explained`` the same where the view has, ``texture`` the part of the view that
+    the screenshot's texture fills, ``sigma`` the predicted standard deviation of the point in screen pixels.
     """
 
     view_xy: NDArray[np.float64]
