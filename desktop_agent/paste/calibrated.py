@@ -50,7 +50,7 @@ class CalibratedDriver:
             raise PasteFailed("There is no window under the point: open a document there.", code="no_window")
         known = self._learned.get(window.id)
         watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
-        if not self._good(match, placement) and self.undo_keys is not None and self._undo(watch, match):
+        if not self._good(match, placement) and self.undo_keys is not None and self._undo(watch, cutout, match):
             _, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
         return Landing(self.name, window.app_class, landing_error_px=match.placement.center.distance(placement.center))
 
@@ -76,18 +76,27 @@ class CalibratedDriver:
         near = match.placement.center.distance(wanted.center) <= GOOD_PX
         return near and abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
 
-    def _undo(self, watch: Watch, match: Match) -> bool:
-        """Take the paste back; True once the window shows there what it showed before."""
+    def _undo(self, watch: Watch, cutout: RGBA, match: Match) -> bool:
+        """Take the paste back. True once the window shows there what it showed before, False if nothing was taken back.
+
+        Raises ``PasteFailed`` where neither is the case.
+        """
         assert self.undo_keys is not None
         self._desk.windows.activate(watch.window)
         with self._desk.input.session() as session:
             session.chord(*self.undo_keys)
             deadline = time.monotonic() + UNDO_SECONDS
-            while time.monotonic() < deadline:
+            shown: bool | None = True
+            while shown is not False and time.monotonic() < deadline:
                 time.sleep(0.08)
-                if watch.shows_nothing_at(match.placement):
-                    return True
-        return False
+                shown = watch.still_shows(cutout, match.placement)
+        if shown is None:
+            raise PasteFailed(
+                f"The cut-out landed in “{watch.window.title}” with the wrong size, and taking it back did not work: "
+                "look there, undo what is wrong, and try again.",
+                code="undo_failed",
+            )
+        return not shown
 
 
 def centered_raster(cutout: RGBA, placement: Placement) -> RGBA:

@@ -108,12 +108,16 @@ class Watch:
             return Match(expected, 1.0)
         return None if match is None else replace(match, placement=self._global(match.placement))
 
-    def shows_nothing_at(self, placement: Placement) -> bool:
-        """True while the middle of the placed cut-out looks as it did before the paste."""
-        center = self._local(placement).center
-        rows = slice(max(0, int(center.y) - 12), int(center.y) + 12)
-        columns = slice(max(0, int(center.x) - 12), int(center.x) + 12)
-        return not changed(self.before[rows, columns], self.now()[rows, columns]).any()
+    def still_shows(self, cutout: RGBA, placement: Placement) -> bool | None:
+        """True while the placed cut-out is seen, False once it looks there as before the paste, None for anything else."""
+        local, after = self._local(placement), self.now()
+        if looks_placed(cutout, self.before, after, local):
+            return True
+        side = max(6, round(0.35 * local.scale * min(cutout.shape[:2])))
+        rows = slice(max(0, int(local.center.y) - side), int(local.center.y) + side)
+        columns = slice(max(0, int(local.center.x) - side), int(local.center.x) + side)
+        differing = changed(self.before[rows, columns], after[rows, columns])
+        return False if differing.mean() < 0.1 else None  # a cursor's outline may lie there
 
     def nothing_taken(self, offer: Offer) -> PasteFailed:
         """The application did not fetch the picture: why."""
