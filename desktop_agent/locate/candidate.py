@@ -128,7 +128,7 @@ def grow(
     problem = flaw(better, view.size, size)
     if problem is not None:
         return problem
-    agreed = agreement(view.coarse, screen, better @ view.from_smaller(view.coarse))
+    agreed = agreement(view.coarse, screen, better @ view.from_smaller(view.coarse), lens=refined.lens)
     return Candidate(screen, better, refined, agreed)
 
 

@@ -23,12 +23,15 @@ class Agreement:
     texture: float
 
 
-def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, window: int = 13) -> Agreement:
+def agreement(
+    view: Grey, screen: PreparedScreen, homography: Homography, *, lens: float = 0.0, window: int = 13
+) -> Agreement:
     """Compare in squares of ``window`` pixels at the resolution of ``view`` (HxW, about 480 pixels long).
 
-    ``homography`` maps this view's pixels to the screen's.
+    ``homography`` maps this view's pixels to the screen's after the radial coefficient ``lens`` (in half long sides) is undone.
     """
     height, width = view.shape
+    view = _straightened(view, lens)
     drawn = render(screen, homography, (width, height))
     if not drawn.inside.any():
         return Agreement(0.0, 0.0, 0.0)
@@ -51,3 +54,17 @@ def agreement(view: Grey, screen: PreparedScreen, homography: Homography, *, win
         explained=float((correlation * weight_a).sum() / max(weight_a.sum(), 1e-6)),
         texture=float((weight_b > 0).mean()),
     )
+
+
+def _straightened(view: Grey, lens: float) -> Grey:
+    """The view without its lens' bend: a point p of the result is seen at s with s (1 + lens |s|^2) = p, to second order."""
+    height, width = view.shape
+    unit = max(height, width) / 2
+    if abs(lens) * (height**2 + width**2) / (2 * unit) ** 2 * unit < 0.5:
+        return view
+    x = (np.arange(width, dtype=np.float32) + 0.5 - width / 2)[None, :] / unit
+    y = (np.arange(height, dtype=np.float32) + 0.5 - height / 2)[:, None] / unit
+    bend = lens * (x * x + y * y)
+    inward = (1 - bend + 3 * bend * bend) * unit
+    map_x, map_y = x * inward + (width / 2 - 0.5), y * inward + (height / 2 - 0.5)
+    return np.asarray(cv2.remap(view, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), dtype=np.uint8)
