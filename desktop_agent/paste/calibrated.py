@@ -15,6 +15,7 @@ from desktop_agent.paste.raster import premultiplied, resample, straight
 from desktop_agent.windows import Window
 
 GOOD_PX, GOOD_SCALE = 1.0, 0.01
+FREE_PX = 6.0
 UNDO_SECONDS = 2.0
 
 
@@ -52,7 +53,11 @@ class CalibratedDriver:
         watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
         if not self._good(match, placement) and self.undo_keys is not None and self._undo(watch, cutout, match):
             _, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
-        return Landing(self.name, window.app_class, landing_error_px=match.placement.center.distance(placement.center))
+        error = match.placement.center.distance(placement.center)
+        if error > FREE_PX:  # the application has its own place for what is pasted, a text's caret for example
+            self._learned.pop(window.id, None)
+            return Landing(self.name, window.app_class, anchor="caret")
+        return Landing(self.name, window.app_class, landing_error_px=error)
 
     def _attempt(
         self, cutout: RGBA, wanted: Placement, window: Window, calibration: Calibration, *, sure: bool

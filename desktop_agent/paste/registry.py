@@ -19,6 +19,7 @@ from desktop_agent.paste.inkscape import InkscapeDriver
 from desktop_agent.paste.krita import KritaDriver
 from desktop_agent.paste.libreoffice import LibreOfficeDriver
 from desktop_agent.paste.virtual import VirtualDriver
+from desktop_agent.paste.writer import WriterDriver
 from desktop_agent.screen import PictureScreen, ScreenSource
 from desktop_agent.windows import Window, WindowProbe
 from desktop_agent.windows.null import NullProbe
@@ -63,6 +64,7 @@ def open_drivers(screen: ScreenSource, boards: BoardStore) -> Iterator[Drivers]:
             InkscapeDriver(desk),
             GimpDriver(desk),
             LibreOfficeDriver(desk, X11Drag()),
+            WriterDriver(desk),
             KritaDriver(desk),
             BrowserDriver(desk),
             ClipboardDriver(desk),
