@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from desktop_agent.errors import PasteFailed
 from desktop_agent.geometry import Placement, Point, Rect
-from desktop_agent.paste.closed_loop import Desk, Watch
+from desktop_agent.paste.closed_loop import SHOW_SECONDS, Desk, Watch
 from desktop_agent.paste.driver import RGBA, Landing
 from desktop_agent.paste.match import Match
 from desktop_agent.paste.raster import premultiplied, resample, straight
@@ -33,6 +33,8 @@ class CalibratedDriver:
 
     name = "calibrated"
     undo_keys: tuple[str, ...] | None = ("Control_L", "z")
+    show_seconds = SHOW_SECONDS
+    rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -68,7 +70,8 @@ class CalibratedDriver:
         rest = Point((aim.x - pointer.x) / zoom, (aim.y - pointer.y) / zoom)  # what whole pixels cannot say
         raster = centered_raster(cutout, Placement(rest, wanted.scale / zoom, wanted.rotation))
         watch = self._put(raster, pointer, window)
-        match = watch.find(cutout, wanted, scales=(0.7, 1.4) if sure else (0.1, 8.0))
+        scales = (0.7, 1.4) if sure else (0.1, 8.0)
+        match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
         self._learned[window.id] = Calibration(
             zoom * seen.scale / wanted.scale,
@@ -88,6 +91,7 @@ class CalibratedDriver:
         """
         assert self.undo_keys is not None
         self._desk.windows.activate(watch.window)
+        time.sleep(self.rest_seconds)
         with self._desk.input.session() as session:
             session.chord(*self.undo_keys)
             deadline = time.monotonic() + UNDO_SECONDS
@@ -95,6 +99,7 @@ class CalibratedDriver:
             while shown is not False and time.monotonic() < deadline:
                 time.sleep(0.08)
                 shown = watch.still_shows(cutout, match.placement)
+        time.sleep(self.rest_seconds)
         if shown is None:
             raise PasteFailed(
                 f"The cut-out landed in “{watch.window.title}” with the wrong size, and taking it back did not work: "

@@ -35,6 +35,8 @@ class WriterDriver:
             session.move(placement.center)
             session.click()
             time.sleep(CARET_SECONDS)
+            session.chord("Escape")  # a picture that the click selected would be replaced
+            time.sleep(CARET_SECONDS)
             watch = Watch(desk, window)
             session.chord("Control_L", "v")
             if not offer.taken(PNG, FETCH_SECONDS):
