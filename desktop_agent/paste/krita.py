@@ -9,6 +9,7 @@ from desktop_agent.windows import Window
 class KritaDriver(PointerPasteDriver):
     name = "krita"
     keys = ("Control_L", "Alt_L", "v")
+    hold_seconds = 0.6
     show_seconds = 6.0
     rest_seconds = 0.8  # Krita 5.1 may crash when a paste is undone while its layer is still being computed
 

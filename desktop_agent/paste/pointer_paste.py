@@ -17,6 +17,7 @@ HOVER_SECONDS = 0.08
 
 class PointerPasteDriver(CalibratedDriver):
     keys: tuple[str, ...] = ("Control_L", "v")
+    hold_seconds = 0.0  # for an application that reads the clipboard again after it has shown the picture
 
     def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
         desk = self._desk
@@ -29,4 +30,5 @@ class PointerPasteDriver(CalibratedDriver):
             if not offer.taken(PNG, FETCH_SECONDS):
                 raise watch.nothing_taken(offer)
             watch.wait_for_change()
+            time.sleep(self.hold_seconds)
         return watch
