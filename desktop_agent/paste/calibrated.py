@@ -73,10 +73,11 @@ class CalibratedDriver:
         scales = (0.7, 1.4) if sure else (0.1, 8.0)
         match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
+        trust = 0.5 if sure else 1.0  # part of what is seen later is the application's rounding to its own pixels
         self._learned[window.id] = Calibration(
             zoom * seen.scale / wanted.scale,
-            calibration.dx + seen.center.x - wanted.center.x,
-            calibration.dy + seen.center.y - wanted.center.y,
+            calibration.dx + trust * (seen.center.x - wanted.center.x),
+            calibration.dy + trust * (seen.center.y - wanted.center.y),
         )
         return watch, match
 
