@@ -30,13 +30,13 @@ class Shipped(nn.Module):
     def __init__(self, network: Lite) -> None:
         super().__init__()
         self.network = network
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
+        self.rgb_mean: Tensor
+        self.rgb_std: Tensor
+        self.register_buffer("rgb_mean", torch.tensor(MEAN).view(1, 3, 1, 1) * 255)
+        self.register_buffer("rgb_std", torch.tensor(STD).view(1, 3, 1, 1) * 255)
 
     def forward(self, image: Tensor) -> Tensor:
-        out: Tensor = self.network((image - self.mean) / self.std)
+        out: Tensor = self.network((image - self.rgb_mean) / self.rgb_std)
         return out
 
 
@@ -87,6 +87,7 @@ def write_onnx(network: Lite, made: dict[str, str], path: Path, size: int) -> No
         opset_version=OPSET,
         input_names=["image"],
         output_names=["mask"],
+        optimize=False,  # which would fold norms into weights before they are halved; the runtime folds them in fp32
         verbose=False,
     )
     assert program is not None  # it is, with dynamo
