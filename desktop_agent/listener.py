@@ -144,10 +144,13 @@ class GuardedServer(wsgi.Server):
     """``deadlines`` is set before it serves."""
 
     ConnectionClass = GuardedConnection
-    gateway = GuardedGateway
     max_request_header_size = HEADER_BYTES
     max_request_body_size = BODY_BYTES
     deadlines: Deadlines
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.gateway = GuardedGateway
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """A peer that went away is no news."""

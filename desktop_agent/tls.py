@@ -116,19 +116,28 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """An elliptic-curve key of ours. Raises ``OSError`` or ``ValueError``."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    key = load_pem_private_key(path.read_bytes(), None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError(f"{path} is no elliptic-curve key")
+    return key
+
+
 def _kept_authority(
     folder: Path, names: list[str], addresses: list[str]
 ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     paths = folder / "ca.crt", folder / "ca.key"
     try:
         kept = x509.load_pem_x509_certificate(paths[0].read_bytes())
-        key = load_pem_private_key(paths[1].read_bytes(), None)
+        key = load_key(paths[1])
         lasts = kept.not_valid_after_utc > _now() + datetime.timedelta(days=LEAF_DAYS + RENEW_DAYS)
-        if isinstance(key, ec.EllipticCurvePrivateKey) and lasts and _may_sign(kept, names, addresses):
+        if key.public_key() == kept.public_key() and lasts and _may_sign(kept, names, addresses):
             return kept, key
     except (OSError, ValueError, x509.ExtensionNotFound):
         pass
@@ -199,13 +208,14 @@ def _kept_leaf(
     try:
         kept = x509.load_pem_x509_certificate(paths[0].read_bytes())
         kept.verify_directly_issued_by(authority)
+        fits = load_key(paths[1]).public_key() == kept.public_key()
         alternatives = kept.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         covered = {str(address) for address in alternatives.get_values_for_type(x509.IPAddress)}
         covered.update(alternatives.get_values_for_type(x509.DNSName))
     except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return None
     lasts = kept.not_valid_after_utc > _now() + datetime.timedelta(days=RENEW_DAYS)
-    return kept if lasts and covered.issuperset([*names, *addresses]) and paths[1].exists() else None
+    return kept if lasts and fits and covered.issuperset([*names, *addresses]) else None
 
 
 def _make_leaf(

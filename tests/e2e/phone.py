@@ -43,7 +43,9 @@ class FakeCamera:
         """uint8 HxWx3 in the middle of the camera's portrait picture, ``zoom`` times as large as it fits; mirrored around."""
         width, height = CAMERA_SIZE
         scale = zoom * min(width / picture.shape[1], height / picture.shape[0])
-        middle = np.array([[scale, 0, (width - scale * picture.shape[1]) / 2], [0, scale, (height - scale * picture.shape[0]) / 2]])
+        middle = np.array(
+            [[scale, 0, (width - scale * picture.shape[1]) / 2], [0, scale, (height - scale * picture.shape[0]) / 2]]
+        )
         shown = cv2.warpAffine(picture, middle, (width, height), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REFLECT)
         planes = cv2.cvtColor(shown, cv2.COLOR_RGB2YUV_I420).tobytes()
         partial = self.path.with_suffix(".part")
@@ -98,7 +100,9 @@ def look_again(page: Page) -> None:
 
 def on_stage(page: Page, picture_xy: tuple[float, float]) -> tuple[float, float]:
     """CSS position of a pixel of the camera's picture that fills the stage."""
-    stage = page.evaluate("() => [document.getElementById('stage').clientWidth, document.getElementById('stage').clientHeight]")
+    stage = page.evaluate(
+        "() => [document.getElementById('stage').clientWidth, document.getElementById('stage').clientHeight]"
+    )
     width, height = CAMERA_SIZE
     k = max(stage[0] / width, stage[1] / height)
     return (
