@@ -47,7 +47,7 @@ export async function pair(token) {
     code: answer.code,
     text: "Your computer shows the same number now.",
     art: true,
-    actions: [["Open the camera", () => start()], ["Another number? Not my computer", forget]],
+    actions: [["Open the camera", () => start()], ["It shows another number", forget]],
   });
 }
 

@@ -1,0 +1,453 @@
+"""The whole story in a phone's browser against the real agent: scan, pair, tap, float, aim, paste; and when things go wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import requests
+
+from desktop_agent.listener import listening
+from desktop_agent.runtime import Options, Running, running
+from desktop_agent.screen import PictureScreen
+from desktop_agent.tls import local_addresses
+from mobile_client_stub.camera import Conditions, Shot, SimulatedCamera
+from tests.e2e.phone import CAMERA_SIZE, CHROMIUM, RGB, FakeCamera, browser, look_again, on_stage, phone, state
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+SAMPLES = Path(__file__).parents[2] / "mobile_client_stub" / "samples"
+AIM = (1246.0, 597.0)
+LANDING_PX = 4.0
+"""The outline of what changed on the screen is a coarse measure: a pixel or two are its own."""
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="not installed: apt-get install chromium"),
+    pytest.mark.skipif(not local_addresses(), reason="this machine has no network address"),
+]
+
+
+def read(name: str) -> RGB:
+    return np.asarray(cv2.cvtColor(cv2.imread(str(SAMPLES / name)), cv2.COLOR_BGR2RGB))
+
+
+@dataclass
+class Story:
+    """An agent whose screen is a picture, a phone, and the camera's pictures."""
+
+    running: Running
+    screen: PictureScreen
+    camera: FakeCamera
+    browser: Browser
+    page: Page
+
+    def pair(self) -> None:
+        """Scan the code as a camera does, and say yes."""
+        self.page.goto(scanned(self.running))
+        self.page.get_by_role("button", name="Open the camera").click()
+        state(self.page, "camera")
+
+    def copy(self) -> None:
+        self.page.touchscreen.tap(*on_stage(self.page, (CAMERA_SIZE[0] / 2, CAMERA_SIZE[1] / 2)))
+        state(self.page, "picked")
+        self.page.get_by_role("button", name="Use this").click()
+        state(self.page, "floating")
+
+    def point(self, seed: int = 1) -> Shot:
+        """Hold the phone before the screen."""
+        conditions = replace(Conditions.sample(np.random.default_rng(seed)), view_size=CAMERA_SIZE)
+        shot = SimulatedCamera(seed).shoot(self.screen.picture, AIM, conditions=conditions)
+        self.camera.show(shot.view)
+        look_again(self.page)
+        return shot
+
+    def locked(self) -> None:
+        self.page.wait_for_function("() => document.body.dataset.aim === 'locked'")
+
+    def floating_at(self) -> tuple[float, float]:
+        """The view pixel (centres at integers) under the middle of the floating cut-out."""
+        return tuple(  # type: ignore[return-value]
+            self.page.evaluate(
+                """async () => {
+                    const {floating, looked} = await import('/web/session.js');
+                    const {toPicture} = await import('/web/geometry.js');
+                    const {x, y} = toPicture(looked().fitted, floating.at);
+                    return [x, y];
+                }"""
+            )
+        )
+
+
+def scanned(agent: Running) -> str:
+    """The address, read from a picture of the QR code."""
+    import segno
+    from PIL import Image
+
+    code = segno.make(agent.invite().url, error="m")
+    text = ""
+    for scale in (5, 6, 7, 8, 4):  # a person's camera takes more than one look, too
+        out = io.BytesIO()
+        code.save(out, kind="png", scale=scale, border=4)
+        text, _, _ = cv2.QRCodeDetector().detectAndDecode(np.asarray(Image.open(out).convert("L")))
+        if text:
+            break
+    assert text.startswith("https://")
+    return text
+
+
+@contextmanager
+def played(tmp_path: Path, options: Options) -> Iterator[Story]:
+    camera = FakeCamera(tmp_path / "camera.y4m")
+    camera.show(read("coffee.jpg"), zoom=1.25)
+    with running(options) as agent, browser(camera) as started:
+        assert isinstance(agent.screen, PictureScreen)
+        context = phone(started)
+        page = context.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        try:
+            yield Story(agent, agent.screen, camera, started, page)
+        finally:
+            context.close()
+        assert problems == []
+
+
+@pytest.fixture
+def options() -> Options:
+    return Options(screen=str(SAMPLES / "desktop.png"), port=0, name="Studio PC")
+
+
+@pytest.fixture
+def story(tmp_path: Path, options: Options) -> Iterator[Story]:
+    with played(tmp_path, options) as opened:
+        yield opened
+
+
+def landed(before: RGB, after: RGB, rgba: RGB) -> tuple[float, float]:
+    """Where the middle of the cut-out's raster is, from what changed on the screen and where its alpha is solid."""
+    changed = (np.abs(before.astype(int) - after).max(axis=2) > 8).astype(np.uint8)
+    x, y, w, h = cv2.boundingRect(changed)
+    ax, ay, aw, ah = cv2.boundingRect((rgba[..., 3] > 40).astype(np.uint8))
+    scale = (w / aw + h / ah) / 2
+    height, width = rgba.shape[:2]
+    return (
+        x + w / 2 + scale * (width / 2 - ax - aw / 2) - 0.5,
+        y + h / 2 + scale * (height / 2 - ay - ah / 2) - 0.5,
+    )
+
+
+def test_scan_pair_tap_float_aim_paste_lands_where_the_phone_pointed(story: Story) -> None:
+    page = story.page
+    page.goto(scanned(story.running))
+    page.wait_for_selector("#card-code:not([hidden])")
+    assert page.inner_text("#card-code") == story.running.access.last_code
+    assert "#" not in page.url  # the one-time token has left the address bar
+    page.get_by_role("button", name="Open the camera").click()
+    state(page, "camera")
+    story.copy()
+    shot = story.point()
+    story.locked()
+    assert page.inner_text("#pill-text") == "Tap to paste"
+    before = story.screen.picture
+    wanted = shot.projection.to_screen([[value + 0.5 for value in story.floating_at()]])[0] - 0.5
+    page.get_by_role("button", name="Paste here").click()
+    page.wait_for_selector("#landed:not([hidden])")
+    clip = story.running.agent.clips.all()[0]
+    rgba = cv2.imdecode(np.frombuffer(story.running.agent.clips.png(clip), np.uint8), cv2.IMREAD_UNCHANGED)
+    place = landed(before, story.screen.picture, rgba)
+        LANDING_PX + 0.08 * max(rgba.shape[:2]) * shot.scale
+    )  # its outline is seen in perspective-free placement
+    assert np.hypot(place[0] - wanted[0], place[1] - wanted[1]) < LANDING_PX
+    state(page, "camera")
+    assert "Undo" in page.inner_text("#toast-text")
+
+
+def test_a_reload_needs_no_code_and_keeps_the_tray(story: Story) -> None:
+    story.pair()
+    story.copy()
+    story.page.reload()
+    state(story.page, "camera")
+    story.page.get_by_role("button", name="Recent cut-outs: 1").click()
+    story.page.get_by_role("button", name="Cut-out 1").click()
+    story.page.get_by_role("button", name="Paste it").click()
+    state(story.page, "floating")
+
+
+def test_pinch_and_twist_size_and_turn_the_cutout(story: Story) -> None:
+    story.pair()
+    story.copy()
+    before = placed(story.page)
+    session = story.page.context.new_cdp_session(story.page)
+    x, y = before["x"], before["y"]
+    fingers = [(x - 40, y), (x + 40, y)]
+    touch(session, "touchStart", fingers)
+    for step in range(1, 9):
+        angle, reach = np.radians(30 * step / 8), 40 * (1 + 0.5 * step / 8)
+        dx, dy = reach * np.cos(angle), reach * np.sin(angle)
+        touch(session, "touchMove", [(x - dx, y - dy), (x + dx, y + dy)])
+    touch(session, "touchEnd", [])
+    after = placed(story.page)
+    assert after["scale"] / before["scale"] == pytest.approx(1.5, rel=0.03)
+    assert after["rotation"] == pytest.approx(30, abs=1.5)
+    assert (after["x"], after["y"]) == (pytest.approx(x, abs=3), pytest.approx(y, abs=3))
+    assert story.page.evaluate("document.body.dataset.state") == "floating"
+
+
+def touch(session: Any, kind: str, points: list[tuple[float, float]]) -> None:
+    touches = [{"x": float(x), "y": float(y), "id": index} for index, (x, y) in enumerate(points)]
+    session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
+
+
+def placed(page: Page) -> dict[str, float]:
+    return dict(page.evaluate("async () => (await import('/web/session.js')).floating.at"))
+
+
+def test_back_discards_by_button_and_by_gesture(story: Story) -> None:
+    story.pair()
+    story.copy()
+    story.page.get_by_role("button", name="Back").click()
+    state(story.page, "camera")
+    story.copy()
+    story.page.go_back()
+    state(story.page, "camera")
+
+
+def test_small_frames_come_one_at_a_time_and_at_most_ten_a_second(story: Story) -> None:
+    story.pair()
+    sent: list[float] = []
+    flying = most = 0
+
+    def begins(request: Any) -> None:
+        nonlocal flying, most
+        if request.url.endswith("/aim"):
+            sent.append(time.monotonic())
+            flying += 1
+            most = max(most, flying)
+
+    def ends(request: Any) -> None:
+        nonlocal flying
+        if request.url.endswith("/aim"):
+            flying -= 1
+
+    story.page.on("request", begins)
+    story.page.on("requestfinished", ends)
+    story.page.on("requestfailed", ends)
+    story.copy()
+    story.point()
+    story.locked()
+    story.page.wait_for_timeout(2000)
+    assert len(sent) > 3
+    assert most == 1
+    assert len(sent) / (sent[-1] - sent[0]) < 10.5
+
+
+def test_a_lost_connection_while_pasting_lands_once(story: Story) -> None:
+    story.pair()
+    story.copy()
+    story.point()
+    story.locked()
+    lost = 0
+
+    def lose(route: Any) -> None:
+        """The request arrives, its answer does not."""
+        nonlocal lost
+        if lost < 2:
+            lost += 1
+            if lost == 1:
+                route.fetch()
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    pasted = []
+    paste = story.screen.paste
+    story.screen.paste = lambda *args: pasted.append(args) or paste(*args)  # type: ignore[method-assign, func-returns-value]
+    story.page.route("**/paste", lose)
+    story.page.get_by_role("button", name="Paste here").click()
+    story.page.wait_for_selector("#landed:not([hidden])")
+    assert lost == 2
+    assert len(pasted) == 1
+
+
+def test_a_view_of_something_else_says_why_and_keeps_the_cutout(story: Story) -> None:
+    story.pair()
+    story.copy()
+    story.page.get_by_role("button", name="Paste here").click()
+    story.page.wait_for_selector("#card:not([hidden])")
+    assert story.page.inner_text("#card-title") == "The place was not found"
+    assert story.page.locator("#card-hops .failed").inner_text().strip() == "screen"
+    story.page.get_by_role("button", name="Try again").click()
+    state(story.page, "floating")
+
+
+def test_a_revoked_phone_is_told_to_scan_again(story: Story) -> None:
+    story.pair()
+    story.running.access.devices.revoke(story.running.access.devices.all()[0].id)
+    story.page.touchscreen.tap(200, 400)
+    story.page.wait_for_selector("#card:not([hidden])")
+    assert story.page.inner_text("#card-title") == "This phone is no longer connected"
+
+
+def test_a_used_code_is_refused_on_a_second_phone(story: Story) -> None:
+    url = scanned(story.running)
+    story.page.goto(url)
+    story.page.wait_for_selector("#card-code:not([hidden])")
+    second = phone(story.browser)
+    try:
+        page = second.new_page()
+        page.goto(url)
+        page.wait_for_selector("#card:not([hidden])")
+        assert page.inner_text("#card-title") == "This code does not work"
+    finally:
+        second.close()
+
+
+def test_a_denied_camera_leads_to_photos(story: Story) -> None:
+    story.page.add_init_script(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError'))"
+    )
+    story.page.goto(scanned(story.running))
+    story.page.get_by_role("button", name="Open the camera").click()
+    story.page.get_by_role("button", name="Use photos instead").click()
+    assert story.page.get_by_role("button", name="Take a photo").is_visible()
+
+
+def test_a_stream_that_ended_in_the_background_restarts(story: Story) -> None:
+    story.pair()
+    story.page.evaluate(
+        """async () => {
+            const video = document.getElementById('live'), track = video.srcObject.getVideoTracks()[0];
+            track.stop();
+            track.dispatchEvent(new Event('ended'));
+        }"""
+    )
+    story.page.wait_for_function(
+        "() => document.getElementById('live').srcObject?.getVideoTracks()[0]?.readyState === 'live'"
+    )
+
+
+def test_without_a_secure_context_both_photos_come_from_files(story: Story, tmp_path: Path) -> None:
+    address = local_addresses()[0]
+    app = requests_app(story)
+    with listening(app, address, 0) as port:
+        url = f"http://{address}:{port}"
+        page = story.page
+        page.goto(f"{url}/#{story.running.invite().url.partition('#')[2]}")
+        page.get_by_role("button", name="Open the camera").click()
+        state(page, "camera")
+        assert page.evaluate("isSecureContext") is False
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Take a photo").click()
+        chooser.value.set_files(SAMPLES / "coffee.jpg")
+        state(page, "choose")
+        page.get_by_role("button", name="Cut out the main object").click()
+        state(page, "picked")
+        page.get_by_role("button", name="Use this").click()
+        shot = SimulatedCamera(1).shoot(story.screen.picture, AIM)
+        (tmp_path / "view.jpg").write_bytes(shot.jpeg)
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Photograph the screen").click()
+        chooser.value.set_files(tmp_path / "view.jpg")
+        state(page, "placing")
+        story.locked()
+        before = story.screen.picture
+        page.get_by_role("button", name="Paste here").click()
+        page.wait_for_selector("#landed:not([hidden])")
+        assert (story.screen.picture != before).any()
+
+
+def requests_app(story: Story) -> Any:
+    """The agent's application once more, for a listener without a certificate."""
+    from desktop_agent.app import create_app
+
+    return create_app(story.running.agent, story.running.access, name="Studio PC")
+
+
+def test_the_server_is_killed_between_copy_and_paste(tmp_path: Path, options: Options) -> None:
+    with segmentation_server() as (process, url), played(tmp_path, replace(options, server=url)) as story:
+        story.pair()
+        story.copy()
+        process.kill()
+        process.wait()
+        before = story.screen.picture
+        story.point()
+        story.locked()
+        story.page.get_by_role("button", name="Paste here").click()
+        story.page.wait_for_selector("#landed:not([hidden])")
+        assert (story.screen.picture != before).any()
+        state(story.page, "camera")
+        story.page.touchscreen.tap(200, 400)
+        story.page.wait_for_selector("#card:not([hidden])")
+        assert story.page.locator("#card-hops .failed").inner_text().strip() == "cut-out"
+        assert url in story.page.inner_text("#card-text")
+
+
+@contextmanager
+def segmentation_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "--port", str(port)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if requests.get(f"{url}/v2/health/ready", timeout=2).status_code == 200:
+                    break
+            except requests.ConnectionError:
+                pass
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.1)
+        yield process, url
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (412, 915), (740, 360)])
+def test_everything_is_inside_the_screen_and_large_enough(story: Story, width: int, height: int) -> None:
+    story.page.set_viewport_size({"width": width, "height": height})
+    story.pair()
+    check_layout(story.page, width, height)
+    story.copy()
+    check_layout(story.page, width, height)
+    story.page.get_by_role("button", name="Settings").click()
+    check_layout(story.page, width, height, scope="#settings ", scrolls=True)
+
+
+def check_layout(page: Page, width: int, height: int, scope: str = "", scrolls: bool = False) -> None:
+    boxes = page.evaluate(
+        """scope => [...document.querySelectorAll(scope + 'button')].filter((b) => b.checkVisibility()).map((b) => {
+            const r = b.getBoundingClientRect();
+            return [b.id || b.textContent, r.left, r.top, r.right, r.bottom, b.getAttribute('aria-label') || b.textContent.trim()];
+        })""",
+        scope,
+    )
+    assert boxes
+    for name, left, top, right, bottom, label in boxes:
+        assert left >= 0, name
+        assert right <= width + 0.5, name
+        assert scrolls or (top >= 0 and bottom <= height + 0.5), name
+        assert min(right - left, bottom - top) >= 44, name
+        assert label, name
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
