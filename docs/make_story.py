@@ -15,7 +15,7 @@ def main(source: Path, target: Path) -> None:
     panels = [
         ("1  photograph the cup, tap it", Image.open(source / "photo.png").convert("RGB")),
         ("2  it is cut out", on_checks(Image.open(source / "cutout.png").convert("RGBA"))),
-        ("3  point the phone at the screen, tap", Image.open(source / "view.png").convert("RGB")),
+        ("3  point at the screen, tap", Image.open(source / "view.png").convert("RGB")),
         ("4  it is in the document", Image.open(source / "pasted.png").convert("RGB")),
     ]
     shown = [(text, fitted(picture)) for text, picture in panels]
