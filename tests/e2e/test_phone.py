@@ -167,8 +167,6 @@ def test_scan_pair_tap_float_aim_paste_lands_where_the_phone_pointed(story: Stor
     clip = story.running.agent.clips.all()[0]
     rgba = cv2.imdecode(np.frombuffer(story.running.agent.clips.png(clip), np.uint8), cv2.IMREAD_UNCHANGED)
     place = landed(before, story.screen.picture, rgba)
-        LANDING_PX + 0.08 * max(rgba.shape[:2]) * shot.scale
-    )  # its outline is seen in perspective-free placement
     assert np.hypot(place[0] - wanted[0], place[1] - wanted[1]) < LANDING_PX
     state(page, "camera")
     assert "Undo" in page.inner_text("#toast-text")
