@@ -13,7 +13,7 @@ from server.networks.catalogue import NETWORKS
 from server.predictors import networks_of, open_predictor
 from server.segmenter import Segmenter
 
-DEFAULT_MODEL = "grabcut"
+DEFAULT_MODEL = "lite"
 
 
 @dataclass(frozen=True)
