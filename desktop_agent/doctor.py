@@ -30,7 +30,9 @@ def examine() -> list[Finding]:
     findings = [_python(), _segmentation(), _screen()]
     if sys.platform == "linux":
         findings += [_xlib(), _xclip()]
-    return [*findings, _network()]
+    from desktop_agent import hops
+
+    return [*findings, _network(), *hops.examine()]
 
 
 def _python() -> Finding:
