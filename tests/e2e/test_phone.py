@@ -110,7 +110,9 @@ def scanned(agent: Running) -> str:
     for scale in (5, 6, 7, 8, 4):  # a person's camera takes more than one look, too
         out = io.BytesIO()
         code.save(out, kind="png", scale=scale, border=4)
-        text, _, _ = cv2.QRCodeDetector().detectAndDecode(np.asarray(Image.open(out).convert("L")))
+        picture = np.asarray(Image.open(out).convert("L"))
+        readers = (cv2.QRCodeDetector(), cv2.QRCodeDetectorAruco())  # OpenCV's readers miss a code now and then
+        text = next((found for reader in readers if (found := reader.detectAndDecode(picture)[0])), "")
         if text:
             break
     assert text.startswith("https://")
