@@ -143,7 +143,7 @@ def options() -> Options:
 
 @pytest.fixture
 def story(tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch) -> Iterator[Story]:
-    # landing is measured by the outline of what changed, so the whole cut-out has to fit on the screen: a fixed model keeps its size
+    # landing is measured by the outline of what changed: a fixed model keeps the cut-out inside the screen
     monkeypatch.setattr("server.DEFAULT_MODEL", "grabcut")
     with played(tmp_path, options) as opened:
         yield opened
