@@ -76,7 +76,8 @@ def phone(started: Browser, *, width: int = SCREEN["width"], height: int = SCREE
         is_mobile=True,
         has_touch=True,
         ignore_https_errors=True,
-        user_agent="Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Mobile Safari/537.36",
+        user_agent="Mozilla/5.0 (Linux; Android 14; Pixel 7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 "
+        "Mobile Safari/537.36",
     )
     context.set_default_timeout(60_000)
     return context
