@@ -132,6 +132,7 @@ def gpu_speed(info: NetworkInfo, size: tuple[int, int], gmacs: float, ceiling: f
 @click.option("--cpu/--no-cpu", default=True, show_default=True)
 @click.option("--gpu/--no-gpu", default=None, help="Default: where there is a CUDA device.")
 @click.option("--compile/--no-compile", "compiled", default=True, show_default=True, help="torch.compile on the GPU.")
+@click.option("--bf16/--no-bf16", default=None, help="On the CPU. Default: where its instructions multiply bf16.")
 @click.option("--seconds", default=2.0, show_default=True, help="Measuring time of each CPU figure.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def main(
@@ -140,6 +141,7 @@ def main(
     cpu: bool,
     gpu: bool | None,
     compiled: bool,
+    bf16: bool | None,
     seconds: float,
     as_json: bool,
 ) -> None:
@@ -150,7 +152,10 @@ def main(
     if gpu and not torch.cuda.is_available():
         raise click.UsageError("there is no CUDA device here: drop --gpu")
     torch.backends.cudnn.benchmark = True
-    settings = [(threads, precision) for threads in (1, 2) for precision in PRECISIONS] if cpu else []
+    if bf16 is None:
+        bf16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    precisions = ["fp32", "bf16"] if bf16 else ["fp32"]
+    settings = [(threads, precision) for threads in (1, 2) for precision in precisions] if cpu else []
     ceilings = {setting: cpu_ceiling(*setting) for setting in settings}
     matrix_units = gpu_ceiling() if gpu else 0.0
     report: dict[str, Any] = {
