@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 )
 @click.option("--cert", type=click.Path(exists=True, path_type=Path), help="Your own certificate (PEM).")
 @click.option("--key", type=click.Path(exists=True, path_type=Path), help="Its private key (PEM).")
+@click.option(
+    "--legacy-client",
+    metavar="ADDRESS",
+    help="Also answer the 2020 prototype's app, over plain http on port 8080, at this phone's address alone.",
+)
 @click.option("--no-browser", is_flag=True, help="Do not open the board.")
 @click.pass_context
 def main(
@@ -61,6 +66,7 @@ def main(
     screen: str,
     cert: Path | None,
     key: Path | None,
+    legacy_client: str | None,
     no_browser: bool,
 ) -> None:
     """The desktop agent: finds where a phone points on this computer's screen and pastes cut-outs there."""
@@ -70,12 +76,14 @@ def main(
 
     if (cert is None) != (key is None):
         raise AgentError("Give --cert and --key together.")
-    options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key)
+    options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key, legacy_client)
     try:
         with running(options) as agent:
             click.echo(
                 f"Agent at {agent.url} (board: {agent.url}/board); cutting with {agent.agent.segmentation.name}. Stop with Ctrl+C."
             )
+            if agent.legacy_port:
+                click.echo(f"The old app at {legacy_client} is answered without encryption on port {agent.legacy_port}.")
             _serve_phones(agent, no_browser)
     except KeyboardInterrupt:
         click.echo("Stopped.")

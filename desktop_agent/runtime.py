@@ -23,6 +23,8 @@ from desktop_agent.errors import AgentError
 from desktop_agent.found import FoundSegmentation
 from desktop_agent.home import home
 from desktop_agent.lan import LanFace
+from desktop_agent.legacy import PORT as LEGACY_PORT
+from desktop_agent.legacy import legacy_listening
 from desktop_agent.listener import listening
 from desktop_agent.pairing import Invitation, Inviter
 from desktop_agent.paste.registry import open_drivers
@@ -36,7 +38,8 @@ ENDPOINT_FILE = "agent.json"
 
 @dataclass(frozen=True)
 class Options:
-    """What ``python -m desktop_agent`` was started with. ``host`` is where the local network is served (https, ``port`` + 1)."""
+    """What ``python -m desktop_agent`` was started with. ``host`` is where the local network is served (https, ``port`` + 1);
+    ``legacy_client`` is the one address at which the 2020 prototype's app is answered."""
 
     server: str | None = None
     server_key: str | None = None
@@ -47,11 +50,13 @@ class Options:
     screen: str = "auto"
     certificate: Path | None = None
     key: Path | None = None
+    legacy_client: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Running:
-    """A served agent. ``url`` is the loopback address, ``lan_url`` the one for phones (None while nothing listens there)."""
+    """A served agent. ``url`` is the loopback address, ``lan_url`` the one for phones (None while nothing listens there),
+    ``legacy_port`` the one of the prototype's app."""
 
     agent: Agent
     access: Access
@@ -60,6 +65,7 @@ class Running:
     lan: LanFace | None
     inviter: Inviter
     tickets: Tickets
+    legacy_port: int | None = None
 
     @property
     def lan_url(self) -> str | None:
@@ -118,8 +124,14 @@ def running(options: Options) -> Iterator[Running]:
             discovery = Discovery(options.name, lan.announced, found)
             stack.callback(discovery.close)
         inviter.serve(url, lan)
+        legacy = None
+        if options.legacy_client:
+            legacy_port = LEGACY_PORT if options.port else 0
+            legacy = stack.enter_context(
+                legacy_listening(agent, access, options.legacy_client, legacy_port, lan=options.lan)
+            )
         stack.enter_context(_findable(url, access.local_token))
-        yield Running(agent, access, screen, url, lan, inviter, tickets)
+        yield Running(agent, access, screen, url, lan, inviter, tickets, legacy)
 
 
 def find_running() -> tuple[str, str] | None:
