@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from desktop_agent.aiming import Aims
 from desktop_agent.clips import Clip, ClipStore
 from desktop_agent.errors import AgentError, PasteFailed, ScreenUnavailable, UnreadableView
 from desktop_agent.geometry import Placement, Point
@@ -101,7 +102,7 @@ def rounded(value: float | None, digits: int) -> float | None:
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """Screenshots taken when a request began; their features are computed while the photo still uploads."""
+    """Screenshots taken when a paste began; their features are computed while the photo still uploads."""
 
     screenshots: list[Screenshot]
     prepared: Future[None]
@@ -122,6 +123,7 @@ class Agent:
     ) -> None:
         self.segmentation, self.screen, self.clips = segmentation, screen, clips
         self.localizer = localizer or Localizer()
+        self.aims = Aims(self.localizer)
         self._choose_driver, self._windows = choose_driver, windows
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="arcp-features")
         self._pasting = threading.Lock()
@@ -166,12 +168,16 @@ class Agent:
 
         return Capture(screenshots, self._pool.submit(prepare))
 
-    def aim(self, view: RGB, capture: Capture, placement: Placement | None = None) -> Aim:
-        """Where the cut-out would land, for one small frame."""
-        location = self._locate(view, capture)
+    def look(self) -> list[Screenshot]:
+        """Screenshots now; what a tracked aim needs of them costs little. Raises ``ScreenUnavailable``."""
+        return self.screen.grab()
+
+    def aim(self, device: str, view: RGB, screenshots: list[Screenshot], placement: Placement | None = None) -> Aim:
+        """Where the cut-out would land, for one small frame of the device."""
+        location = self.aims.follow(device, view, screenshots)
         if location.status != "located":
             return Aim(location.message, _reason(location), confidence=location.confidence)
-        target = self._target(capture, location, placement or centered(view, 1.0))
+        target = self._target(screenshots, location, placement or centered(view, 1.0))
         return Aim(
             location.message,
             point=target.center,
@@ -206,10 +212,10 @@ class Agent:
         from server.images import decode_rgba
 
         cutout = decode_rgba(self.clips.png(clip))
-        location = self._locate(view, capture)
+        location = self.aims.photo(clip.device, view, capture.screenshots)
         if location.status != "located":
             return PasteResult("refused", location.message, _reason(location), confidence=location.confidence)
-        target = self._target(capture, location, placement or centered(view, photo_scale(view, clip)))
+        target = self._target(capture.screenshots, location, placement or centered(view, photo_scale(view, clip)))
         result = PasteResult(
             "failed",
             "",
@@ -241,16 +247,12 @@ class Agent:
             window = window_at(self._windows.stack(), target.center)
             return self._choose_driver(window).paste(cutout, target, window)
 
-    def _locate(self, view: RGB, capture: Capture) -> Location:
-        capture.prepared.result()
-        return self.localizer.locate(view, capture.screenshots)
-
     @staticmethod
-    def _target(capture: Capture, location: Location, placement: Placement) -> Placement:
+    def _target(screenshots: list[Screenshot], location: Location, placement: Placement) -> Placement:
         """The placement on the virtual desktop of a cut-out that floats at ``placement`` over the view."""
         if location.homography is None:
             raise AgentError("a located view has a homography")
-        shot = next(shot for shot in capture.screenshots if shot.monitor.index == location.monitor)
+        shot = next(shot for shot in screenshots if shot.monitor.index == location.monitor)
         on_monitor = placement.through(location.homography)
         return replace(on_monitor, center=shot.to_desktop(on_monitor.center))
 

@@ -111,12 +111,12 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
 
     @story.post("/aim")
     def aim() -> Response:
-        capture = agent.capture()  # before the body is read: the screen as it is when the person points
+        screenshots = agent.look()  # before the body is read: the screen as it is when the person points
         try:
             view = decode_view(_file("view"))
         except UnreadableView as error:
             return jsonify(Aim.refused(error).public())
-        return jsonify(agent.aim(view, capture, _placement(request.form.get("placement"))).public())
+        return jsonify(agent.aim(g.device, view, screenshots, _placement(request.form.get("placement"))).public())
 
     @story.post("/paste")
     def paste() -> tuple[Response, int]:

@@ -51,15 +51,17 @@ class Localizer:
         screenshots: list[Screenshot],
         *,
         prior: Homography | None = None,
+        monitor: int | None = None,
         thorough: bool = True,
     ) -> Location:
         """Find ``view`` (uint8 HxWx3 RGB) on one of the screenshots.
 
-        ``prior`` is a guess (view pixels -> monitor pixels) that is tried first; without ``thorough`` only the cheap stage runs.
+        ``prior`` is a guess (view pixels -> monitor pixels) that is tried first, on the monitor with the index ``monitor`` or on
+        all of them; without ``thorough`` only the cheap stage runs.
         """
         started = time.perf_counter()
         picture, screens = View(view), self.screens(screenshots)
-        location = _Search(picture, screens).run(prior, thorough)
+        location = _Search(picture, screens).run(prior, thorough, monitor)
         if location.status == "refused" and thorough and any(screen.borrows for screen in screens):
             for screen in screens:
                 screen.renew()
@@ -75,11 +77,12 @@ class _Search:
         self.screens = screens
         self.reason = Refusal.TOO_FEW_FEATURES
 
-    def run(self, prior: Homography | None, thorough: bool) -> Location:
+    def run(self, prior: Homography | None, thorough: bool, monitor: int | None = None) -> Location:
         if min(self.view.size) < SMALLEST_VIEW or not self.screens:
             return Location.refused(Refusal.TOO_FEW_FEATURES)
         if prior is not None:
-            best = self._best(Guess(screen, prior, 0) for screen in self.screens)
+            meant = (screen for screen in self.screens if monitor in (None, screen.monitor.index))
+            best = self._best(Guess(screen, prior, 0) for screen in meant)
             if best is not None:
                 return best.located(self.view, "prior")
         for stage in (Fast, Square) if thorough else (Fast,):

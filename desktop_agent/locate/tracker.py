@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import cv2
@@ -22,21 +23,29 @@ FRAME_FINE, FRAME_COARSE, FRAME_SHIFT = 560, 320, 160
 FRAME_POINTS = 140
 THOROUGH_EVERY = 4
 """A lost aim is searched for cheaply, and thoroughly in every fourth frame."""
+LOCK_SECONDS = 10.0
+"""After a longer pause the phone may point anywhere, at the other one of two equal windows too."""
 
 
 class Tracker:
-    """One phone's aim; keeps only the last pose. Thread-safe: frames are taken one after the other."""
+    """One phone's aim; keeps only the last pose, for ``LOCK_SECONDS``. Thread-safe: frames are taken one after the other."""
 
-    def __init__(self, localizer: Localizer) -> None:
-        self._localizer = localizer
+    def __init__(self, localizer: Localizer, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._localizer, self._clock = localizer, clock
         self._lock = threading.Lock()
         self._pose: Homography | None = None
         self._monitor: int | None = None
+        self._seen = 0.0
         self._lost = 0
 
     @property
     def locked(self) -> bool:
-        return self._pose is not None
+        return self._pose is not None and self._clock() - self._seen < LOCK_SECONDS
+
+    @property
+    def monitor(self) -> int | None:
+        """The monitor (mss's index) that ``prior`` is about; None when lost."""
+        return self._monitor if self.locked else None
 
     def update(self, view: RGB, screenshots: list[Screenshot]) -> Location:
         """Locate one frame (uint8 HxWx3 RGB, about 480-640 pixels long)."""
@@ -48,8 +57,8 @@ class Tracker:
 
     def prior(self, view: RGB) -> Homography | None:
         """The guessed pose of another picture of the same aim (the final photo), whatever its size; None when lost."""
-        height, width = view.shape[:2]
-        return self._pose @ _centered(width, height) if self._pose is not None and view.size else None
+        pose, (height, width) = self._pose, view.shape[:2]
+        return pose @ _centered(width, height) if pose is not None and self.locked and view.size else None
 
     def forget(self) -> None:
         """Start afresh with the next frame."""
@@ -58,7 +67,7 @@ class Tracker:
 
     def _followed(self, view: RGB, screenshots: list[Screenshot]) -> Location | None:
         shot = next((s for s in screenshots if s.monitor.index == self._monitor and s.image.size), None)
-        if self._pose is None or shot is None or min(view.shape[:2]) < FRAME_SHIFT // 4:
+        if self._pose is None or not self.locked or shot is None or min(view.shape[:2]) < FRAME_SHIFT // 4:
             return None
         screen = self._localizer.screens([shot])[0]
         frame = View(view, fine=FRAME_FINE, coarse=FRAME_COARSE)
@@ -78,6 +87,7 @@ class Tracker:
             height, width = view.shape[:2]
             self._pose = location.homography @ _centered(width, height).inverse()
             self._monitor = location.monitor
+            self._seen = self._clock()
             self._lost = 0
 
 

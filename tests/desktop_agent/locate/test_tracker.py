@@ -8,8 +8,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from desktop_agent.geometry import Rect
+from desktop_agent.geometry import Homography, Rect
 from desktop_agent.locate import Localizer, MarkerGrid, Refusal, Tracker, locate_by_markers
+from desktop_agent.locate.tracker import LOCK_SECONDS
 from desktop_agent.screen import Monitor
 from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
 
@@ -18,8 +19,13 @@ from .conftest import as_screenshot
 FRAME = Conditions(Pose(coverage=0.6), view_size=(480, 640), supersampling=1.5, noise=0.01)
 
 
+def tracker_of(localizer: Localizer) -> Tracker:
+    """A tracker whose clock stands still, however slow this machine draws the frames."""
+    return Tracker(localizer, clock=lambda: 0.0)
+
+
 def test_a_wandering_aim_stays_locked(desk: np.ndarray, localizer: Localizer) -> None:
-    tracker = Tracker(localizer)
+    tracker = tracker_of(localizer)
     stages, errors = [], []
     for shot in SimulatedCamera(3).film(desk, 20, conditions=FRAME):
         location = tracker.update(shot.view, [as_screenshot(desk)])
@@ -33,7 +39,7 @@ def test_a_wandering_aim_stays_locked(desk: np.ndarray, localizer: Localizer) ->
 
 
 def test_a_lost_aim_is_found_again(desk: np.ndarray, localizer: Localizer) -> None:
-    tracker = Tracker(localizer)
+    tracker = tracker_of(localizer)
     shot = SimulatedCamera(3).shoot(desk, (700, 400), conditions=FRAME)
     screens = [as_screenshot(desk)]
     assert tracker.update(shot.view, screens).status == "located"
@@ -47,7 +53,7 @@ def test_a_lost_aim_is_found_again(desk: np.ndarray, localizer: Localizer) -> No
 
 
 def test_a_jump_is_not_taken_for_the_old_place(desk: np.ndarray, localizer: Localizer) -> None:
-    tracker = Tracker(localizer)
+    tracker = tracker_of(localizer)
     for aim in ((400.0, 400.0), (1300.0, 500.0), (800.0, 300.0)):
         shot = SimulatedCamera(3).shoot(desk, aim, conditions=FRAME)
         location = tracker.update(shot.view, [as_screenshot(desk)])
@@ -56,7 +62,7 @@ def test_a_jump_is_not_taken_for_the_old_place(desk: np.ndarray, localizer: Loca
 
 
 def test_the_photo_starts_from_the_tracked_pose(desk: np.ndarray, localizer: Localizer) -> None:
-    tracker = Tracker(localizer)
+    tracker = tracker_of(localizer)
     frame = SimulatedCamera(3).shoot(desk, (700, 400), conditions=FRAME)
     assert tracker.prior(frame.view) is None
     tracker.update(frame.view, [as_screenshot(desk)])
@@ -67,9 +73,30 @@ def test_the_photo_starts_from_the_tracked_pose(desk: np.ndarray, localizer: Loc
     assert np.hypot(location.point.x - 706, location.point.y - 396) < 1
 
 
+def test_after_a_long_pause_the_old_place_is_not_assumed(desk: np.ndarray, localizer: Localizer) -> None:
+    now = [0.0]
+    tracker = Tracker(localizer, clock=lambda: now[0])
+    frame = SimulatedCamera(3).shoot(desk, (700, 400), conditions=FRAME)
+    tracker.update(frame.view, [as_screenshot(desk)])
+    assert tracker.monitor == 1
+    now[0] = LOCK_SECONDS + 1
+    assert not tracker.locked
+    assert tracker.prior(frame.view) is None
+    assert tracker.monitor is None
+    assert tracker.update(frame.view, [as_screenshot(desk)]).stage != "track"
+
+
+def test_a_prior_is_tried_on_its_monitor_alone(desk: np.ndarray, localizer: Localizer) -> None:
+    twins = [as_screenshot(desk, 1), as_screenshot(desk, 2, left=1600)]
+    shot = SimulatedCamera(3).shoot(desk, (700, 400), conditions=FRAME)
+    assert localizer.locate(shot.view, twins).reason is Refusal.AMBIGUOUS
+    prior = Homography(shot.projection.ideal)
+    assert localizer.locate(shot.view, twins, prior=prior, monitor=2).monitor == 2
+
+
 def test_memory_stays_bounded_over_many_frames(desk: np.ndarray) -> None:
     localizer = Localizer()
-    tracker = Tracker(localizer)
+    tracker = tracker_of(localizer)
     view = SimulatedCamera(3).shoot(desk, (700, 400), conditions=FRAME).view[::2, ::2]
 
     def frames(first: int, count: int) -> None:
