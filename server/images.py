@@ -139,7 +139,9 @@ def _open(data: bytes, kind: str) -> Image.Image:
         try:
             return Image.open(io.BytesIO(data))
         except Image.DecompressionBombError as error:
-            raise ImageTooLarge("The image has far too many pixels (over 178 megapixels): send a smaller one.") from error
+            raise ImageTooLarge(
+                "The image has far too many pixels (over 178 megapixels): send a smaller one."
+            ) from error
         except Exception as error:
             raise UnreadableImage(
                 f"The {kind.upper()} picture is damaged: its header cannot be read. Send it again."

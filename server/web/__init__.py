@@ -1,0 +1,1 @@
+"""The page at ``/``: try the server with a picture of your own."""
