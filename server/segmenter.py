@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,4 +24,25 @@ class Segmenter(Protocol):
 
         ``tap`` is a position in pixels of the image (pixel centres at integers), a hint that most models ignore.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Stages:
+    """``predict`` in three steps, so that the device works on several pictures at once and on nothing else.
+
+    ``prepare(image, tap)`` and ``finish(output, image)`` run in the caller's thread, ``infer(items)`` where the device is
+    owned: it takes what ``prepare`` gave for 1..N pictures and returns one output for each.
+    """
+
+    prepare: Callable[[RGB, Tap | None], Any]
+    infer: Callable[[Sequence[Any]], Sequence[Any]]
+    finish: Callable[[Any, RGB], Mask]
+
+
+class StagedSegmenter(Segmenter, Protocol):
+    """A model that can say how to split its work; optional, see ``server.engine``."""
+
+    def stages(self) -> Stages | None:
+        """None where the model's steps cannot be told apart."""
         ...

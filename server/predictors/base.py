@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from server.errors import BadOption, DeviceUnavailable
-from server.segmenter import RGB, Mask, Tap
+from server.segmenter import RGB, Mask, Stages, Tap
 
 Precision = Literal["fp32", "bf16", "fp16"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -100,10 +100,24 @@ class SquashPredictor(Predictor):
         masks: list[Mask] = []
         for start in range(0, len(images), self.batch_size):
             chunk = images[start : start + self.batch_size]
-            x = torch.from_numpy(np.stack([self.prepare(image) for image in chunk]))
-            maps = self.probability(self.run(self.network, x)).numpy()
+            maps = self.infer([self.prepare(image) for image in chunk])
             masks += [self.finish(map_, *image.shape[:2]) for map_, image in zip(maps, chunk, strict=True)]
         return masks
+
+    def infer(self, inputs: Sequence[NDArray[np.float32]]) -> list[Mask]:
+        """What ``prepare`` gave for each picture -> the network's map of each, float32 (h, w), in one batch."""
+        x = torch.from_numpy(np.stack(inputs))
+        return list(self.probability(self.run(self.network, x)).numpy())
+
+    def stages(self) -> Stages | None:
+        """``predict`` in steps, for ``server.engine``; None for a predictor that does more than these steps."""
+        if type(self).predict_batch is not SquashPredictor.predict_batch:
+            return None
+        return Stages(
+            lambda image, tap: self.prepare(image),
+            self.infer,
+            lambda probability, image: self.finish(probability, *image.shape[:2]),
+        )
 
 
 def resize_map(probability: Mask, height: int, width: int) -> Mask:

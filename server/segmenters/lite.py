@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from server.errors import BadWeights, DeviceUnavailable, ModelUnavailable
-from server.segmenter import RGB, Mask, Tap
+from server.segmenter import RGB, Mask, Stages, Tap
 
 WEIGHTS = Path(__file__).parents[1] / "weights_shipped" / "lite" / "lite.onnx"
 MAX_THREADS = 4
@@ -35,13 +37,25 @@ class LiteSegmenter:
 
         The picture is squeezed to the network's square, as in training, and the map stretched back.
         """
-        height, width = image.shape[:2]
+        return self._finish(self._infer([self._prepare(image, tap)])[0], image)
+
+    def stages(self) -> Stages:
+        """``predict`` in steps, for ``server.engine``."""
+        return Stages(self._prepare, self._infer, self._finish)
+
+    def _prepare(self, image: RGB, tap: Tap | None) -> NDArray[np.float32]:
         small = cv2.resize(
             image, (self._width, self._height), interpolation=_shrinking(image, self._height, self._width)
         )
-        x = np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
-        (mask,) = self._session.run(None, {self._input: x})
-        full = cv2.resize(mask[0, 0], (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
+
+    def _infer(self, items: Sequence[NDArray[np.float32]]) -> list[Mask]:
+        """One after the other: the file's batch is 1, and on a CPU a larger one is no faster."""
+        return [self._session.run(None, {self._input: item})[0][0, 0] for item in items]
+
+    @staticmethod
+    def _finish(mask: Mask, image: RGB) -> Mask:
+        full = cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
         return np.asarray(np.clip(full, 0, 1), dtype=np.float32)
 
 
