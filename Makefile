@@ -39,7 +39,7 @@ run: install
 	$(BIN)/python -m desktop_agent
 
 test: install-dev
-	$(BIN)/python -m pytest -m 'not slow' $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --no-loadscope-reorder $(PYTEST)
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST)

@@ -30,6 +30,21 @@ from server.networks.complexity import complexity
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
+PAPERS = {
+    "basnet": "87.06 M (released checkpoint); 70 images/s at 256 on an RTX Titan",
+    "meticulousnet-l": "70.30 M (Table 7)",
+    "meticulousnet-h": "70.30 M (Table 7)",
+    "mobile-meticulousnet-l": "3.33 M (Table 7)",
+    "mobile-meticulousnet-h": "3.33 M (Table 7)",
+    "pgsnet": "80.789 G at 352 (Table VII; counts biases and norms too: 80.774 of ours)",
+    "gem-tiny": "21.6 M (released configuration)",
+    "gem-base": "102.8 M (released configuration)",
+    **{
+        f"gfm-{name}": "released checkpoint, same tensors"
+        for name in ("r34-tt", "r34-ft", "r34-bt", "r34-2b-tt", "d121-tt", "d121-rim", "r101-tt")
+    },
+}
+"""What the papers and official releases say of size and speed, where they say something."""
 MATRIX_CPU, MATRIX_GPU = 1536, 8192
 
 
@@ -134,6 +149,7 @@ def gpu_speed(info: NetworkInfo, size: tuple[int, int], gmacs: float, ceiling: f
 @click.option("--compile/--no-compile", "compiled", default=True, show_default=True, help="torch.compile on the GPU.")
 @click.option("--bf16/--no-bf16", default=None, help="On the CPU. Default: where its instructions multiply bf16.")
 @click.option("--seconds", default=2.0, show_default=True, help="Measuring time of each CPU figure.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Also write the table of docs/networks.md here.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def main(
     models: tuple[str, ...],
@@ -143,6 +159,7 @@ def main(
     compiled: bool,
     bf16: bool | None,
     seconds: float,
+    markdown: Path | None,
     as_json: bool,
 ) -> None:
     unknown = [name for name in models if name not in NETWORKS]
@@ -187,8 +204,32 @@ def main(
                 figures = ", ".join(f"{key} {value}" for key, value in row.items())
                 click.echo(f"    batch {batch:>2}: images/s {figures}")
         report["networks"][name] = entry
+    if markdown is not None:
+        markdown.write_text(as_markdown(report))
     if as_json:
         click.echo(json.dumps(report))
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The table of ``docs/networks.md``: fp32 on one and two threads."""
+    lines = [
+        "| network | input | parameters | GMACs | 1 thread, ms (of ceiling) | 2 threads, ms | paper or release |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, entry in report["networks"].items():
+        one, two = (entry.get("cpu", {}).get(f"{threads}_fp32") for threads in (1, 2))
+        height, width = entry["input"]
+        cells = [
+            f"`{name}`",
+            f"{height} x {width}",
+            f"{entry['parameters']:,}",
+            f"{entry['gmacs']:.2f}",
+            f"{one['ms']:.0f} ({one['of_ceiling']:.2f})" if one else "",
+            f"{two['ms']:.0f}" if two else "",
+            PAPERS.get(name, ""),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

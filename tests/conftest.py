@@ -7,11 +7,38 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 STRICT = os.environ.get("ARCP_TEST_STRICT") == "1"
 MAY_SKIP = {"gpu", "macos", "shared", "slow"}
+REAL_PROGRAMS = {"app", "browser"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The real programs start first: they take longest, and mostly wait. A test that drives one gets a second try, which
+    the report counts as a rerun."""
+    items.sort(key=lambda item: not drives_real_programs(item))
+    for item in filter(drives_real_programs, items):
+        item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several workers the real programs take turns on one of them; the other tests go by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByProgramOrFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            return "real programs" if file.startswith("tests/e2e/") else file
+
+    return ByProgramOrFile(config, log)
+
+
+def drives_real_programs(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in REAL_PROGRAMS)
 
 
 @pytest.fixture(autouse=True)
