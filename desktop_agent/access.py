@@ -9,13 +9,12 @@ from pathlib import Path
 from flask import Blueprint, Flask, Response, jsonify, request
 
 from desktop_agent.clips import ClipStore
-from desktop_agent.devices import Device, DeviceStore, PairingWindow, clean_name, short_code
+from desktop_agent.devices import LOCAL_DEVICE, Device, DeviceStore, PairingWindow, clean_name, short_code
 from desktop_agent.errors import AgentError, BadRequest, Unauthorized
 from desktop_agent.listener import ADMIT
 
 COOKIE = "arcp"
 COOKIE_SECONDS = 400 * 86400
-LOCAL_DEVICE = "this-computer"
 UNKNOWN_BODY = 8 << 10
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 

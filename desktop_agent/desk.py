@@ -16,7 +16,8 @@ from flask import Blueprint, Response, jsonify, request, send_from_directory
 
 from desktop_agent.access import Access, admit, check_loopback, is_local, shown_token, small_json
 from desktop_agent.clips import ClipStore
-from desktop_agent.errors import BadRequest, Unauthorized
+from desktop_agent.errors import BadRequest, NotFound, Unauthorized
+from desktop_agent.oversight import Oversight
 from desktop_agent.pairing import Inviter
 
 WEB = Path(__file__).parent / "desk_web"
@@ -66,7 +67,13 @@ class Tickets:
 
 
 def create_desk(
-    access: Access, inviter: Inviter, clips: ClipStore, tickets: Tickets, name: str, servers: Servers | None = None
+    access: Access,
+    inviter: Inviter,
+    clips: ClipStore,
+    tickets: Tickets,
+    name: str,
+    servers: Servers | None = None,
+    oversight: Oversight | None = None,
 ) -> Blueprint:
     """``/desk`` and its files for everyone on this computer, the rest for the person who started the agent."""
     desk = Blueprint("desk", __name__)
@@ -115,6 +122,7 @@ def create_desk(
                 "devices": [{"id": d.id, "name": d.name, "paired": round(d.paired)} for d in access.devices.all()],
                 "last_code": access.last_code,
                 "servers": servers.public() if servers else None,
+                "pastes": oversight.public() if oversight else None,
             }
         )
 
@@ -132,6 +140,35 @@ def create_desk(
         device = access.devices.revoke(_text(small_json(), "device"))
         clips.forget(device.id)
         return jsonify({"device": device.id})
+
+    @desk.post("/desk/ask")
+    def ask() -> Response:
+        """{"first": true} asks before each paste from now on."""
+        watch, wanted = watching(), small_json().get("first")
+        if not isinstance(wanted, bool):
+            raise BadRequest('Send {"first": true} or {"first": false}.')
+        watch.asks = wanted
+        return jsonify({"first": watch.asks})
+
+    @desk.post("/desk/answer")
+    def answer() -> Response:
+        """{"question": ID, "yes": true} lets a paste happen."""
+        body = small_json()
+        watching().answer(_text(body, "question"), body.get("yes") is True)
+        return jsonify({"answered": body["question"]})
+
+    @desk.get("/desk/question/<question_id>.png")
+    def asked_for(question_id: str) -> Response:
+        """The cut-out that an open question is about."""
+        question = watching().question(question_id)
+        if question is None:
+            raise NotFound("This question has been answered.")
+        return Response(clips.png(clips.get(question.device, question.clip)), mimetype="image/png")
+
+    def watching() -> Oversight:
+        if oversight is None:
+            raise NotFound("This agent's pastes are not watched.")
+        return oversight
 
     @desk.post("/desk/server")
     def server() -> Response:

@@ -18,6 +18,8 @@ from desktop_agent.errors import NotFound, Unauthorized
 WINDOW_SECONDS = 180
 MAX_ATTEMPTS = 5
 CODE_DIGITS = 4
+LOCAL_DEVICE = "this-computer"
+"""What this computer's own command lines are called where a device is meant."""
 
 
 @dataclass(frozen=True)

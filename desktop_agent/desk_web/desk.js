@@ -1,6 +1,6 @@
-/** The computer's own window: the code to scan, the phones, the segmentation servers that were found. */
+/** The computer's own window: the question before a paste, the code to scan, the phones, the segmentation servers that were found. */
 
-const LOOK_MS = 1500;
+const LOOK_MS = 1000;
 const $ = (id) => document.getElementById(id);
 let shown = "", known = null;
 
@@ -12,7 +12,8 @@ async function ask(path, body) {
   return answer;
 }
 
-function show({name, invitation, devices, last_code, servers}) {
+function show({name, invitation, devices, last_code, servers, pastes}) {
+  showPastes(pastes, new Map(devices.map((device) => [device.id, device.name])));
   const joined = known !== null && devices.some(({id, paired}) => known.get(id) !== paired);
   known = new Map(devices.map(({id, paired}) => [id, paired]));
   $("title").textContent = invitation ? `Connect a phone to ${name}` : devices.length ? `${name} is connected` : "No phone is connected";
@@ -39,6 +40,42 @@ function show({name, invitation, devices, last_code, servers}) {
       ...servers.found.map((server) => [`${server.name} (${server.url}), certificate ${server.fingerprint.slice(0, 16)}…`, server.confirmed ? "Stop using it" : "Use it for my photos", () => ask("/desk/server", {confirm: server.confirmed ? null : server.id})]),
     ]);
   }
+}
+
+function showPastes(pastes, names) {
+  $("pastes").hidden = !pastes;
+  if (!pastes) return;
+  const who = (device) => names.get(device) ?? (device.startsWith("legacy") ? "The old app" : "This computer");
+  $("ask-first").checked = pastes.ask_first;
+  $("questions").hidden = !pastes.questions.length;
+  document.title = pastes.questions.length ? "Allow the paste?" : "Connect a phone";
+  const ids = pastes.questions.map(({id}) => id).join();
+  if ($("questions").dataset.ids !== ids) {
+    $("questions").dataset.ids = ids;
+    $("questions").replaceChildren(...pastes.questions.map((question) => asked(question, who(question.device))));
+  }
+  $("done").replaceChildren(...pastes.pastes.map(({device, application, time}) => {
+    const item = document.createElement("li");
+    item.textContent = `${new Date(time * 1000).toLocaleTimeString([], {timeStyle: "short"})}: ${who(device)} into ${application}`;
+    return item;
+  }));
+}
+
+function asked({id, application}, who) {
+  const item = document.createElement("li"), image = document.createElement("img"), text = document.createElement("p"), answers = document.createElement("div");
+  image.src = `/desk/question/${id}.png`;
+  image.alt = "The cut-out";
+  text.textContent = `${who} wants to paste this into ${application || "what it points at"}.`;
+  answers.className = "answers";
+  answers.append(...[["Allow", true], ["Do not allow", false]].map(([label, yes]) => {
+    const button = document.createElement("button");
+    button.textContent = label;
+    button.classList.toggle("primary", yes);
+    button.addEventListener("click", () => ask("/desk/answer", {question: id, yes}).then(look, complain));
+    return button;
+  }));
+  item.append(image, text, answers);
+  return item;
 }
 
 function list(element, rows) {
@@ -68,6 +105,7 @@ async function look() {
 }
 
 $("again").addEventListener("click", () => ask("/desk/invite", {}).then(look, complain));
+$("ask-first").addEventListener("change", () => ask("/desk/ask", {first: $("ask-first").checked}).then(look, complain));
 $("copy").addEventListener("click", () => navigator.clipboard.writeText(shown));
 const ticket = location.hash.slice(1);
 if (ticket) {
@@ -75,4 +113,4 @@ if (ticket) {
   await ask("/desk/enter", {ticket}).catch(complain);
 }
 await look();
-setInterval(() => document.hidden || look(), LOOK_MS);
+setInterval(look, LOOK_MS);  // hidden too: the title then tells of a question
