@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from flask import Flask, Response, jsonify
+from prometheus_client import CollectorRegistry
 
 from server.access import guard
 from server.dialects import basnet, objectcut, ours, rembg, removebg
@@ -41,7 +42,7 @@ def create_app(settings: Settings | None = None, results: ResultStore | None = N
     app.config["MAX_FORM_MEMORY_SIZE"] = FORM_OVERHEAD
     app.json.sort_keys = False  # type: ignore[attr-defined]
     answer_failures(app)
-    observe(app, settings.metrics)
+    observe(app, settings.metrics or CollectorRegistry())
     guard(app, settings, CUTTING)
     app.register_blueprint(page.blueprint())
     app.register_blueprint(ours.blueprint(settings))

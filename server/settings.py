@@ -33,7 +33,8 @@ class Settings:
     ``weights`` is for ``model`` alone. ``keys``: None lets everybody in. ``rate_limit`` is flask-limiter's, by client and on
     cutting alone; ``rate_storage`` the place of its counters (redis:// for several processes). ``fetch`` gets pictures by
     address; None: addresses are refused. ``results`` is an fsspec URL of a folder (None: in the user's data folder) whose
-    files live ``results_seconds``. ``proxies`` is the number of trusted reverse proxies in front.
+    files live ``results_seconds``. ``proxies`` is the number of trusted reverse proxies in front. ``metrics`` is the registry
+    that ``/metrics`` shows, for one application (None: a new one).
     """
 
     model: str = registry.DEFAULT_MODEL
@@ -49,7 +50,7 @@ class Settings:
     results: str | None = None
     results_seconds: float = 24 * 3600
     proxies: int = 0
-    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    metrics: CollectorRegistry | None = None
 
     def cut_photo(self, image: RGB, model: str | None = None, **options: Any) -> Cutout:
         """``cut`` with the model of that name, or the default one."""
