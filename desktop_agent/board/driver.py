@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from desktop_agent.board.items import pose_of
-from desktop_agent.board.marks import PageFit, find_page
+from desktop_agent.board.marks import CAPTURE_SCALES, PageFit, find_page
 from desktop_agent.board.measure import Measured, measure
 from desktop_agent.board.pages import View
 from desktop_agent.board.store import BoardStore
@@ -21,7 +22,9 @@ from desktop_agent.windows import Window
 TITLE = "AR copy & paste board"
 HAIL_S = 2.5
 PAINT_S = 6.0
-LOOK_S = 1.5
+SEEN_S = 3.0  # for a notice of the browser's to go away, or its window to come to rest
+LOOK_S = 2.0
+ATTEMPTS = 3
 GOOD_PX = 0.5
 
 
@@ -74,10 +77,13 @@ class BoardDriver:
         """Raises ``PasteFailed``; then nothing of it stays on the board."""
         if window is None:
             raise PasteFailed("Point at the window that shows the board.", code="board_not_open")
-        try:
-            error_px = self._paste_once(cutout, placement, window)
-        except _PageMoved:  # an info bar, another zoom, a moved window: nothing of the first attempt is left
-            error_px = self._paste_once(cutout, placement, window)
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                error_px = self._paste_once(cutout, placement, window)
+                break
+            except _PageMoved:  # an info bar, another zoom, a moved window: nothing of this attempt is left
+                if attempt == ATTEMPTS:
+                    raise
         return Landing(self.name, window.title, landing_error_px=error_px)
 
     def _paste_once(self, cutout: RGBA, placement: Placement, window: Window) -> float | None:
@@ -100,6 +106,22 @@ class BoardDriver:
             raise
 
     def _look_for_page(self, window: Window) -> _Shown:
+        """The page as it is on the screen. It may tell its view before the screen shows it, and a popup may lie over its
+        corners for a moment, so it is asked and looked at again for a while."""
+        shown = self._look_once(window, CAPTURE_SCALES)
+        deadline = time.monotonic() + SEEN_S
+        while shown is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+            shown = self._look_once(window, CAPTURE_SCALES[:1])  # the others are rare, and dear to look for
+        shown = shown or self._look_once(window, CAPTURE_SCALES)
+        if shown is None:
+            raise PasteFailed(
+                "The corners of the board are covered. Move what lies over the board's window, or move it onto the screen.",
+                code="board_hidden",
+            )
+        return shown
+
+    def _look_once(self, window: Window, scales: Sequence[float]) -> _Shown | None:
         views = self._store.pages.hail(HAIL_S)
         if not views:
             raise PasteFailed(
@@ -108,13 +130,10 @@ class BoardDriver:
             )
         area, image = self._capture(window.rect)
         for page, view in views.items():
-            fit = find_page(image, view)
+            fit = find_page(image, view, scales)
             if fit is not None:
                 return _Shown(page, view, fit, area, image)
-        raise PasteFailed(
-            "The corners of the board are covered. Move what lies over the board's window, or move it onto the screen.",
-            code="board_hidden",
-        )
+        return None
 
     def _settle(self, item_id: str, cutout: RGBA, placement: Placement, shown: _Shown) -> float | None:
         """Wait until the item is on the screen, measure it, and correct it once where it is off. The error in screen pixels."""

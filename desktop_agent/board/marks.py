@@ -5,7 +5,7 @@ A mark is two opposite quarters of a disc. Which two, of each mark, spells the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -49,10 +49,10 @@ class _Found:
     correlation: float
 
 
-def find_page(image: RGB, view: View) -> PageFit | None:
+def find_page(image: RGB, view: View, scales: Sequence[float] = CAPTURE_SCALES) -> PageFit | None:
     """The page of ``view`` in a uint8 HxWx3 image; None unless three marks or more agree with what the page reported."""
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    for scale in CAPTURE_SCALES:
+    for scale in scales:
         radius = view.radius * scale
         if radius < 4 or min(gray.shape) < 4 * radius:
             continue

@@ -21,7 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+import numpy as np
 import pytest
+
+from desktop_agent.screen import ScreenSource
 
 NEEDED = ("Xvfb", "openbox", "dbus-daemon")
 MARK = "ARCP_VIRTUAL_DESKTOP"
@@ -189,6 +192,19 @@ def wait_for(condition: Callable[[], bool], seconds: float, complaint: str) -> N
         if time.monotonic() > deadline:
             raise TimeoutError(complaint)
         time.sleep(0.05)
+
+
+def wait_until_still(screen: ScreenSource, still: float, seconds: float = 90) -> None:
+    """Until the first monitor has shown the same picture for ``still`` seconds."""
+    deadline, last, since = time.monotonic() + seconds, screen.grab()[0].image, time.monotonic()
+    while time.monotonic() - since < still:
+        time.sleep(min(0.25, still / 2))
+        now = screen.grab()[0].image
+        if not np.array_equal(now, last):
+            since = time.monotonic()
+        last = now
+        if time.monotonic() > deadline:
+            raise TimeoutError("the screen does not come to rest")
 
 
 @contextlib.contextmanager

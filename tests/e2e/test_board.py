@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ from desktop_agent.paste.driver import RGBA
 from desktop_agent.screen import MssScreen
 from desktop_agent.windows import Window, window_at
 from desktop_agent.windows.x11 import X11Probe
-from tests.e2e.desktop import VirtualDesktop, wait_for
+from tests.e2e.desktop import VirtualDesktop, wait_for, wait_until_still
 from tests.e2e.desktop import desktop as desktop
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -66,31 +67,26 @@ def landed(screenshot: np.ndarray, cutout: RGBA) -> Placement:
 
 
 class OpenBoard:
-    """A served board and the Chromium window that shows it."""
+    """A served board and the page of a Chromium window that shows it, at zoom 100 %."""
 
-    def __init__(self, desktop: VirtualDesktop, store: BoardStore, context: Any, url: str) -> None:
-        self.desktop, self.store, self.url = desktop, store, url
-        self.page, self.screen = context.pages[0], MssScreen()
+    def __init__(self, desktop: VirtualDesktop, store: BoardStore, page: Any, url: str) -> None:
+        self.desktop, self.store, self.page = desktop, store, page
+        self.screen = MssScreen()
         self.driver = BoardDriver(store, self.screen)
-
-    def open(self) -> None:
-        self.page.goto(self.url)
-        self.page.locator("#empty").wait_for()
-        wait_for(lambda: self.window() is not None, 15, "the board's window did not appear")
-
-    def press(self, *keys: str) -> None:
-        """Keys to the browser itself."""
-        window = self.window()
-        assert window is not None
-        X11Probe().activate(window)
-        subprocess.run(["xdotool", "key", *keys], env=self.desktop.env, check=True)
+        page.goto(url)
+        page.locator("#empty").wait_for()
+        wait_for(lambda: self.window() is not None, 30, "the board's window did not appear")
+        wait_until_still(self.screen, 0.5)
 
     def window(self) -> Window | None:
         return next((window for window in X11Probe().stack() if window.title.startswith("AR copy & paste board")), None)
 
     def zoom(self, presses: int, ratio: float) -> None:
-        self.press(*["ctrl+plus"] * presses)
-        wait_for(lambda: abs(self.page.evaluate("devicePixelRatio") - ratio) < 0.01, 10, "the browser did not zoom")
+        window = self.window()
+        assert window is not None
+        X11Probe().activate(window)
+        subprocess.run(["xdotool", "key", *["ctrl+plus"] * presses], env=self.desktop.env, check=True)
+        wait_for(lambda: abs(self.page.evaluate("devicePixelRatio") - ratio) < 0.01, 20, "the browser did not zoom")
 
     def paste(self, cutout: RGBA, placement: Placement) -> float | None:
         window = window_at(X11Probe().stack(), placement.center)
@@ -100,71 +96,69 @@ class OpenBoard:
     def wait_for_items(self, count: int) -> None:
         """By counting, since the page's security policy lets nobody evaluate strings in it."""
         shown = self.page.locator("#items li")
-        wait_for(lambda: shown.count() == count, 5, f"the page does not show {count} items")
+        wait_for(lambda: shown.count() == count, 20, f"the page does not show {count} items")
+
+    def clear_sheet(self) -> np.ndarray:
+        """A screenshot once the page has put its hints away and rests."""
+        self.store.pages.hail(5)
+        wait_until_still(self.screen, 0.3)
+        return self.screenshot()
 
     def screenshot(self) -> np.ndarray:
         return self.screen.grab()[0].image
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[BoardStore, str]]:
+def served(folder: Path, host: str) -> Iterator[tuple[BoardStore, str]]:
     store = BoardStore(folder)
     app = Flask("board-test")
     app.register_blueprint(create_board(store, poll_s=2.0))
-    server = Server(("127.0.0.1", 0), app, numthreads=8)
+    server = Server((host, 0), app, numthreads=8)
     server.prepare()
     thread = threading.Thread(target=server.serve, name="arcp-test-board")
     thread.start()
     try:
-        yield store, f"http://127.0.0.1:{server.bind_addr[1]}/board"
+        yield store, f"http://{host}:{server.bind_addr[1]}/board"
     finally:
         store.close()
         server.stop()
         thread.join()
 
 
-@contextmanager
-def chromium(desktop: VirtualDesktop, profile: Path, *options: str) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def browser(desktop: VirtualDesktop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
-            str(profile),
+            str(tmp_path_factory.mktemp("board") / "profile"),
             executable_path=CHROMIUM,
             headless=False,
             env=desktop.env,
             no_viewport=True,
             args=[
-                "--no-sandbox",
-                "--disable-gpu",
-                "--no-first-run",
-                "--window-position=120,60",
-                "--window-size=1500,900",
-                *options,
+                "--no-sandbox", "--test-type", "--disable-gpu", "--no-first-run",
+                "--window-position=120,60", "--window-size=1500,900",
             ],
-        )
+        )  # fmt: skip
         try:
             yield context
         finally:
             context.close()
 
 
-@pytest.fixture(scope="module")
-def browser(desktop: VirtualDesktop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBoard]:
-    folder = tmp_path_factory.mktemp("board")
-    with served(folder / "board") as (store, url), chromium(desktop, folder / "profile") as context:
-        yield OpenBoard(desktop, store, context, url)
+HOSTS = (f"127.0.0.{number}" for number in itertools.count(2))
 
 
 @pytest.fixture
-def board(browser: OpenBoard) -> OpenBoard:
-    """The one browser with an empty board at zoom 100 %."""
-    for item in browser.store.snapshot().items:
-        browser.store.remove(item.id)
-    browser.open()
-    browser.press("ctrl+0")
-    wait_for(lambda: browser.page.evaluate("devicePixelRatio") == 1, 5, "the browser did not zoom back")
-    return browser
+def board(desktop: VirtualDesktop, browser: Any, tmp_path: Path) -> Iterator[OpenBoard]:
+    """An empty board of its own in a tab of its own. The browser remembers zooms by host, so each test has its own, too."""
+    with served(tmp_path / "board", next(HOSTS)) as (store, url):
+        page = browser.new_page()
+        try:
+            yield OpenBoard(desktop, store, page, url)
+        finally:
+            page.close()
 
 
 @pytest.mark.parametrize("presses", [0, 3], ids=["zoom 100 %", "zoom 150 %"])
@@ -180,7 +174,7 @@ def test_lands_within_a_pixel(board: OpenBoard, presses: int) -> None:
     for expected in placements:
         reported = board.paste(cutout, expected)
         board.page.mouse.move(5, 300)
-        shown = landed(board.screenshot(), cutout)
+        shown = landed(board.clear_sheet(), cutout)
         assert shown.center.distance(expected.center) <= 1.0
         assert shown.scale == pytest.approx(expected.scale, rel=0.01)
         assert abs(normalized_degrees(shown.rotation - expected.rotation)) <= 0.5
@@ -195,8 +189,7 @@ def test_transparency_shows_the_paper(board: OpenBoard) -> None:
     cutout = np.zeros((200, 200, 4), np.uint8)
     cutout[20:180, 20:100] = (200, 30, 30, 255)
     cutout[20:180, 100:180] = (200, 30, 30, 128)
-    board.store.pages.hail(2)
-    before = board.screenshot().astype(float)
+    before = board.clear_sheet().astype(float)
     board.paste(cutout, Placement(Point(700, 500), 1.0, 0.0))
     after = board.screenshot().astype(float)
     solid, half, hole = ((slice(450, 550), slice(left, left + 50)) for left in (620, 720, 782))
@@ -214,31 +207,30 @@ def test_move_delete_undo_and_reload(board: OpenBoard) -> None:
     page.mouse.move(item.x + 60, item.y + 20, steps=4)
     page.mouse.move(item.x + 120, item.y + 40, steps=4)
     page.mouse.up()
-    wait_for(lambda: board.store.get(item.id).x != item.x, 3, "the drag was not kept")
+    wait_for(lambda: board.store.get(item.id).x != item.x, 20, "the drag was not kept")
     moved = board.store.get(item.id)
     assert (moved.x, moved.y) == pytest.approx((item.x + 120, item.y + 40), abs=0.01)
 
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press(".")
-    wait_for(lambda: board.store.get(item.id).rotation != moved.rotation, 3, "the keys were not kept")
+    wait_for(lambda: board.store.get(item.id).rotation != moved.rotation, 20, "the keys were not kept")
     nudged = board.store.get(item.id)
     assert (nudged.x, nudged.y, nudged.rotation) == pytest.approx((moved.x + 1, moved.y + 10, moved.rotation + 1))
 
     page.keyboard.press("Control+d")
-    wait_for(lambda: len(board.store.snapshot().items) == 2, 3, "the copy was not made")
+    wait_for(lambda: len(board.store.snapshot().items) == 2, 20, "the copy was not made")
     board.wait_for_items(2)
     page.keyboard.press("Delete")
-    wait_for(lambda: len(board.store.snapshot().items) == 1, 3, "the copy was not deleted")
+    wait_for(lambda: len(board.store.snapshot().items) == 1, 20, "the copy was not deleted")
     page.keyboard.press("Control+z")
-    wait_for(lambda: len(board.store.snapshot().items) == 2, 3, "the deletion was not undone")
+    wait_for(lambda: len(board.store.snapshot().items) == 2, 20, "the deletion was not undone")
     page.keyboard.press("Control+Shift+Z")
-    wait_for(lambda: len(board.store.snapshot().items) == 1, 3, "the deletion was not done again")
+    wait_for(lambda: len(board.store.snapshot().items) == 1, 20, "the deletion was not done again")
 
     page.reload()
     board.wait_for_items(1)
-    board.store.pages.hail(2)
-    shown = landed(board.screenshot(), cutout)
+    shown = landed(board.clear_sheet(), cutout)
     expected = Point(600 + nudged.x - item.x, 500 + nudged.y - item.y)
     assert shown.center.distance(expected) <= 1.0
     assert BoardStore(board.store.folder).snapshot().items == board.store.snapshot().items
@@ -251,11 +243,11 @@ def test_corner_handle_scales_and_round_handle_turns(board: OpenBoard) -> None:
     page.keyboard.press("Tab")
     page.wait_for_selector("#frame:not([hidden])")
     drag(page, (780, 470), (960, 590))
-    wait_for(lambda: board.store.get(item.id).scale != 1, 3, "the corner was not dragged")
+    wait_for(lambda: board.store.get(item.id).scale != 1, 20, "the corner was not dragged")
     grown = board.store.get(item.id)
     assert (grown.scale, grown.x, grown.y) == pytest.approx((1.5, 690, 410), rel=0.01)
     drag(page, (690, 410 - 180 - 28), (690 + 208, 410))
-    wait_for(lambda: board.store.get(item.id).rotation != 0, 3, "the handle was not turned")
+    wait_for(lambda: board.store.get(item.id).rotation != 0, 20, "the handle was not turned")
     assert board.store.get(item.id).rotation == pytest.approx(90, abs=0.5)
 
 
@@ -302,8 +294,9 @@ def test_a_view_that_moves_meanwhile_is_looked_at_again(board: OpenBoard, monkey
     def disturbed(*arguments: Any) -> Any:
         if not calls:
             board.page.mouse.move(500, 300)
+            (was,) = board.store.pages.hail(5).values()
             board.page.mouse.wheel(0, 130)
-            board.page.wait_for_timeout(200)
+            wait_for(lambda: was not in board.store.pages.hail(5).values(), 20, "the sheet was not panned")
         calls.append(arguments)
         return add(*arguments)
 
