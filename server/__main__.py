@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,9 @@ import click
 from server import registry
 from server.app import Settings, create_app, parse_tap
 from server.cutout import Cutout, Stopwatch, cut
-from server.errors import BadInput, BadOption, DeviceUnavailable, NoObject, ServerError
+from server.engine import Engine, service, supervisor
+from server.engine import device as devices
+from server.errors import BadInput, BadOption, NoObject, ServerError
 from server.evaluation.command import evaluate
 from server.images import Limits, decode, encode_png
 from server.segmenter import Segmenter, Tap
@@ -33,28 +34,40 @@ NO_OBJECT_EXIT = 3
 @click.option("--require-gpu", is_flag=True, help="Refuse to start without a CUDA device.")
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--supervise", is_flag=True, help="Start the server again when its process dies.")
 @click.pass_context
 def main(
-    context: click.Context, model: str, weights: Path | None, device: str, require_gpu: bool, host: str, port: int
+    context: click.Context,
+    model: str,
+    weights: Path | None,
+    device: str,
+    require_gpu: bool,
+    host: str,
+    port: int,
+    supervise: bool,
 ) -> None:
     """Cut objects out of photographs: a server, and the same on the command line."""
     if context.invoked_subcommand:
         return
     if require_gpu:
-        _require_gpu()
+        devices.require_gpu()
         device = "cuda"
-    from server.wsgi import serving
-
-    registry.load(model, weights=weights, device=device)
-    app = create_app(Settings(model=model, weights=weights, device=device))
     try:
-        with serving(app, host, port) as (bound_host, bound_port):
-            click.echo(f"Serving model '{model}' at http://{bound_host}:{bound_port} (POST /v1/cut); stop with Ctrl+C.")
-            threading.Event().wait()
+        if supervise:
+            itself = [sys.executable, "-m", "server", *(option for option in sys.argv[1:] if option != "--supervise")]
+            sys.exit(supervisor.supervise(itself, host, port))
+        engine = Engine(model, weights=weights, device=device)
+        settings = Settings(
+            model=model, device=device, cut=engine.cut, ready=engine.ready, metrics=engine.metrics.registry
+        )
+        service.serve(create_app(settings), engine, host, port, lambda *address: _announce(model, *address))
     except OSError as error:
         raise click.ClickException(f"Cannot listen on {host}:{port} ({error}): choose another --port.") from error
-    except KeyboardInterrupt:
-        click.echo("Stopped.")
+    click.echo("Stopped.")
+
+
+def _announce(model: str, host: str, port: int) -> None:
+    click.echo(f"Serving model '{model}' at http://{host}:{port} (POST /v1/cut); stop with Ctrl+C.")
 
 
 @main.command("cut")
@@ -212,17 +225,6 @@ def models_command(as_json: bool) -> None:
 main.add_command(evaluate)
 main.add_command(weights)
 main.add_command(train_command)
-
-
-def _require_gpu() -> None:
-    try:
-        import torch
-    except ImportError as error:
-        raise DeviceUnavailable("--require-gpu needs the torch extra: pip install 'ar-copy-paste[torch]'.") from error
-    if not torch.cuda.is_available():
-        raise DeviceUnavailable(
-            "--require-gpu was given, but there is no CUDA device: check the driver, or leave the option out."
-        )
 
 
 def _color(text: str | None) -> tuple[int, int, int] | None:

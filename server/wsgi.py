@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import threading
 import time
@@ -26,6 +27,8 @@ BODY_BYTES = 256 << 20
 DRAINED_BYTES = 64 << 10
 IDLE_SECONDS = 30
 BACKLOG = 256
+LISTEN = "ARCP_LISTEN_FD"
+"""Environment variable: a listening socket that the supervisor handed over."""
 
 
 class _Request(HTTPRequest):
@@ -127,6 +130,15 @@ class _Server(wsgi.Server):
     max_request_body_size = BODY_BYTES
     slow_senders: _SlowSenders
 
+    def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
+        """The supervisor's socket where there is one, else a new one."""
+        if LISTEN not in os.environ:
+            bound: socket.socket = super().bind(family, type, proto)
+            return bound
+        self.socket = socket.socket(fileno=os.dup(int(os.environ[LISTEN])))
+        self.bind_addr = self.socket.getsockname()
+        return self.socket
+
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """A peer that went away is no news."""
         level = level if level >= logging.ERROR else logging.DEBUG
@@ -139,8 +151,8 @@ def serving(
 ) -> Iterator[tuple[str, int]]:
     """Serve the application in the background; yields the address (useful with port 0). Raises ``OSError`` if it is taken.
 
-    With a socket handed over by systemd or by the supervisor (``LISTEN_PID``) that one is used. ``before_stop`` runs while
-    requests are still answered.
+    A socket that the supervisor handed over is used instead of the address. ``before_stop`` runs while requests are still
+    answered.
     """
     server = _Server(
         (host, port), app, numthreads=threads, request_queue_size=BACKLOG, timeout=IDLE_SECONDS, server_name=host
