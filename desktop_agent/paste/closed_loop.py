@@ -17,8 +17,8 @@ from desktop_agent.paste.match import RGB, Match, changed, find, looks_placed
 from desktop_agent.screen import ScreenSource
 from desktop_agent.windows import Window, WindowProbe
 
-FETCH_SECONDS = 2.5  # for the application to fetch the picture from the clipboard
-SHOW_SECONDS = 3.0  # for it to show the picture
+FETCH_SECONDS = 4.0  # for the application to fetch the picture from the clipboard
+SHOW_SECONDS = 6.0  # for it to show the picture
 POLL_SECONDS = 0.04
 SETTLED = 40  # pixels that may still change, a blinking caret for example
 

@@ -19,7 +19,7 @@ def test_splits_into_two_monitors_and_leaves_no_process_behind() -> None:
         with mss.MSS(display=desktop.env["DISPLAY"]) as screen:
             monitors = [(m["left"], m["top"], m["width"], m["height"]) for m in screen.monitors[1:]]
         child = desktop.run(["sh", "-c", "sleep 100 & sleep 100"])
-        wait_for(lambda: len(list(desktop._marked())) >= 6, 5, "the child did not start")
+        wait_for(lambda: len(list(desktop._marked())) >= 6, 30, "the child did not start")
     assert monitors == [(0, 0, 800, 900), (800, 0, 800, 900)]
     assert child.returncode is not None
     assert list(desktop._marked()) == []
