@@ -54,6 +54,20 @@ if TYPE_CHECKING:
     help="Also answer the 2020 prototype's app, over plain http on port 8080, at this phone's address alone.",
 )
 @click.option("--no-browser", is_flag=True, help="Do not open the board.")
+@click.option(
+    "--ghost/--no-ghost",
+    default=True,
+    show_default=True,
+    envvar="ARCP_GHOST",
+    help="While a phone aims, show where its cut-out would land.",
+)
+@click.option(
+    "--markers/--no-markers",
+    default=True,
+    show_default=True,
+    envvar="ARCP_MARKERS",
+    help="Show markers for a moment where a view cannot be recognised and the phone asks for them.",
+)
 @click.pass_context
 def main(
     context: click.Context,
@@ -68,6 +82,8 @@ def main(
     key: Path | None,
     legacy_client: str | None,
     no_browser: bool,
+    ghost: bool,
+    markers: bool,
 ) -> None:
     """The desktop agent: finds where a phone points on this computer's screen and pastes cut-outs there."""
     if context.invoked_subcommand:
@@ -76,14 +92,17 @@ def main(
 
     if (cert is None) != (key is None):
         raise AgentError("Give --cert and --key together.")
-    options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key, legacy_client)
+    shown = {"ghost": ghost, "markers": markers}
+    options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key, legacy_client, **shown)
     try:
         with running(options) as agent:
             click.echo(
                 f"Agent at {agent.url} (board: {agent.url}/board); cutting with {agent.agent.segmentation.name}. Stop with Ctrl+C."
             )
             if agent.legacy_port:
-                click.echo(f"The old app at {legacy_client} is answered without encryption on port {agent.legacy_port}.")
+                click.echo(
+                    f"The old app at {legacy_client} is answered without encryption on port {agent.legacy_port}."
+                )
             _serve_phones(agent, no_browser)
     except KeyboardInterrupt:
         click.echo("Stopped.")

@@ -20,12 +20,16 @@ from desktop_agent.clips import Clip, ClipStore
 from desktop_agent.errors import AgentError, PasteFailed, ScreenUnavailable, UnreadableView
 from desktop_agent.geometry import Placement, Point
 from desktop_agent.locate import Localizer, Location
+from desktop_agent.on_screen import OnScreen
 from desktop_agent.paste.driver import RGBA, Landing, PasteDriver
 from desktop_agent.screen import RGB, Screenshot, ScreenSource
 from desktop_agent.segmentation import Segmentation
 from desktop_agent.windows import Window, WindowProbe, window_at
 
 REMEMBERED_KEYS = 256
+MARKERS_SHOWN = (
+    "This place alone cannot be recognised. The screen shows markers for a moment: take the photo again now."
+)
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,12 @@ class Agent:
         choose_driver: Callable[[Window | None], PasteDriver],
         windows: WindowProbe,
         localizer: Localizer | None = None,
+        on_screen: OnScreen | None = None,
     ) -> None:
         self.segmentation, self.screen, self.clips = segmentation, screen, clips
         self.localizer = localizer or Localizer()
         self.aims = Aims(self.localizer)
+        self.on_screen = on_screen or OnScreen(screen, clips)
         self._choose_driver, self._windows = choose_driver, windows
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="arcp-features")
         self._pasting = threading.Lock()
@@ -131,8 +137,9 @@ class Agent:
         self._results_lock = threading.Lock()
 
     def close(self) -> None:
-        """Wait for running work and end the threads."""
+        """Wait for running work, end the threads and remove what is shown on the screen."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self.on_screen.close()
 
     def copy(
         self,
@@ -160,7 +167,7 @@ class Agent:
 
     def capture(self) -> Capture:
         """Screenshots now, their features in the background. Raises ``ScreenUnavailable``."""
-        screenshots = self.screen.grab()
+        screenshots = self.look()
 
         def prepare() -> None:
             for screenshot in screenshots:
@@ -170,14 +177,24 @@ class Agent:
 
     def look(self) -> list[Screenshot]:
         """Screenshots now; what a tracked aim needs of them costs little. Raises ``ScreenUnavailable``."""
-        return self.screen.grab()
+        return self.on_screen.look()
 
-    def aim(self, device: str, view: RGB, screenshots: list[Screenshot], placement: Placement | None = None) -> Aim:
-        """Where the cut-out would land, for one small frame of the device."""
+    def aim(
+        self,
+        device: str,
+        view: RGB,
+        screenshots: list[Screenshot],
+        placement: Placement | None = None,
+        clip: Clip | None = None,
+    ) -> Aim:
+        """Where the cut-out would land, for one small frame of the device; ``clip`` is previewed there."""
         location = self.aims.follow(device, view, screenshots)
         if location.status != "located":
             return Aim(location.message, _reason(location), confidence=location.confidence)
-        target = self._target(screenshots, location, placement or centered(view, 1.0))
+        scale = photo_scale(view, clip) if clip is not None else 1.0
+        target = self._target(screenshots, location, placement or centered(view, scale))
+        if clip is not None:
+            self.on_screen.preview(clip, target, [shot.monitor for shot in screenshots])
         return Aim(
             location.message,
             point=target.center,
@@ -188,11 +205,22 @@ class Agent:
         )
 
     def paste(
-        self, clip: Clip, view: RGB, capture: Capture, placement: Placement | None = None, *, key: str | None = None
+        self,
+        clip: Clip,
+        view: RGB,
+        capture: Capture,
+        placement: Placement | None = None,
+        *,
+        key: str | None = None,
+        markers: bool = False,
     ) -> PasteResult:
-        """Paste a clip where the view points. The same ``key`` of the same device never pastes twice: it gets the first answer."""
+        """Paste a clip where the view points. The same ``key`` of the same device never pastes twice: it gets the first answer.
+
+        With ``markers`` the phone can take a second photo: a view that cannot be located is then answered with
+        ``retry_after_markers``, while the screen shows them.
+        """
         if key is None:
-            return self._paste(clip, view, capture, placement)
+            return self._paste(clip, view, capture, placement, markers)
         mine: Future[PasteResult] = Future()
         with self._results_lock:
             first = self._results.setdefault((clip.device, key), mine)
@@ -200,7 +228,7 @@ class Agent:
                 self._results.popitem(last=False)
         if first is mine:
             try:
-                mine.set_result(self._paste(clip, view, capture, placement))
+                mine.set_result(self._paste(clip, view, capture, placement, markers))
             except BaseException as error:
                 with self._results_lock:
                     self._results.pop((clip.device, key), None)
@@ -208,14 +236,18 @@ class Agent:
                 raise
         return first.result()
 
-    def _paste(self, clip: Clip, view: RGB, capture: Capture, placement: Placement | None) -> PasteResult:
+    def _paste(
+        self, clip: Clip, view: RGB, capture: Capture, placement: Placement | None, markers: bool
+    ) -> PasteResult:
         from server.images import decode_rgba
 
         cutout = decode_rgba(self.clips.png(clip))
-        location = self.aims.photo(clip.device, view, capture.screenshots)
+        location, screenshots = self._locate(clip.device, view, capture)
         if location.status != "located":
+            if markers and self.on_screen.show_markers(clip.device, location.reason, screenshots):
+                return PasteResult("retry_after_markers", MARKERS_SHOWN, _reason(location))
             return PasteResult("refused", location.message, _reason(location), confidence=location.confidence)
-        target = self._target(capture.screenshots, location, placement or centered(view, photo_scale(view, clip)))
+        target = self._target(screenshots, location, placement or centered(view, photo_scale(view, clip)))
         result = PasteResult(
             "failed",
             "",
@@ -225,7 +257,7 @@ class Agent:
             rotation=target.rotation,
             confidence=location.confidence,
         )
-        if not any(shot.monitor.rect.contains(target.center) for shot in capture.screenshots):
+        if not any(shot.monitor.rect.contains(target.center) for shot in screenshots):
             message = "The cut-out would land outside the screen: point further inside it."
             return replace(result, status="refused", reason="off_screen", message=message)
         try:
@@ -243,9 +275,17 @@ class Agent:
         return replace(result, status="pasted", message=f"Pasted into {landing.application}.", landing=landing)
 
     def _put(self, cutout: RGBA, target: Placement) -> Landing:
-        with self._pasting:  # one pointer, one clipboard: two phones take turns
+        with self._pasting, self.on_screen.quiet():  # one pointer, one clipboard: two phones take turns
             window = window_at(self._windows.stack(), target.center)
             return self._choose_driver(window).paste(cutout, target, window)
+
+    def _locate(self, device: str, view: RGB, capture: Capture) -> tuple[Location, list[Screenshot]]:
+        """Where the photo points, and on which screenshots: those from before the markers, where it shows them."""
+        marked = self.on_screen.marked(device, view)
+        if marked is not None and marked[0].status == "located":
+            return marked
+        screenshots = marked[1] if marked is not None else capture.screenshots
+        return self.aims.photo(device, view, screenshots), screenshots
 
     @staticmethod
     def _target(screenshots: list[Screenshot], location: Location, placement: Placement) -> Placement:

@@ -116,7 +116,8 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
             view = decode_view(_file("view"))
         except UnreadableView as error:
             return jsonify(Aim.refused(error).public())
-        return jsonify(agent.aim(g.device, view, screenshots, _placement(request.form.get("placement"))).public())
+        placement, clip = _placement(request.form.get("placement")), _known_clip(agent, request.form.get("clip"))
+        return jsonify(agent.aim(g.device, view, screenshots, placement, clip).public())
 
     @story.post("/paste")
     def paste() -> tuple[Response, int]:
@@ -163,6 +164,7 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
                 ],
                 "devices": len(access.devices.all()),
                 "pairing": access.pairing.is_open,
+                "markers": agent.on_screen.can_mark,
             }
         )
 
@@ -174,7 +176,7 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
             raise NotFound("Only a virtual screen can be looked at, and only from the computer itself.")
         from server.images import encode_png
 
-        return Response(encode_png(agent.screen.picture), mimetype="image/png")
+        return Response(encode_png(agent.screen.shown), mimetype="image/png")
 
     app.register_blueprint(story)
 
@@ -196,7 +198,15 @@ def _paste(agent: Agent) -> PasteResult:
         view = decode_view(data)
     except UnreadableView as error:
         return PasteResult("refused", error.message, Refusal.UNREADABLE_IMAGE.value)
-    return agent.paste(clip, view, capture, placement, key=key)
+    return agent.paste(clip, view, capture, placement, key=key, markers=fields.get("markers") == "1")
+
+
+def _known_clip(agent: Agent, clip_id: str | None) -> Clip | None:
+    """An aim needs no clip: one that is gone has no preview."""
+    try:
+        return agent.clips.get(g.device, clip_id) if clip_id else None
+    except NotFound:
+        return None
 
 
 def _keep_cutout(agent: Agent, data: bytes, photo_size: str | None) -> Clip:

@@ -26,6 +26,8 @@ from desktop_agent.lan import LanFace
 from desktop_agent.legacy import PORT as LEGACY_PORT
 from desktop_agent.legacy import legacy_listening
 from desktop_agent.listener import listening
+from desktop_agent.on_screen import OnScreen
+from desktop_agent.overlay import open_overlay
 from desktop_agent.pairing import Invitation, Inviter
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import ScreenSource, open_screen
@@ -51,6 +53,8 @@ class Options:
     certificate: Path | None = None
     key: Path | None = None
     legacy_client: str | None = None
+    ghost: bool = True
+    markers: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,10 +101,13 @@ def running(options: Options) -> Iterator[Running]:
     boards = BoardStore(home() / "board")
     with ExitStack() as stack:
         drivers = stack.enter_context(open_drivers(screen, boards))
+        clips = ClipStore(home() / "clips")
+        overlay = open_overlay(screen) if options.ghost or options.markers else None
         agent = Agent(
             segmentation=segmentation,
             screen=screen,
-            clips=ClipStore(home() / "clips"),
+            clips=clips,
+            on_screen=OnScreen(screen, clips, overlay, ghost=options.ghost, markers=options.markers),
             choose_driver=drivers.choose,
             windows=drivers.windows,
         )

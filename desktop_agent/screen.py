@@ -30,10 +30,11 @@ class Monitor:
 
 @dataclass(frozen=True, eq=False)
 class Screenshot:
-    """``image`` is uint8 HxWx3 RGB of the monitor's size."""
+    """``image`` is uint8 HxWx3 RGB of the monitor's size; ``covered`` HxW says where the agent itself has drawn over the screen."""
 
     monitor: Monitor
     image: RGB
+    covered: NDArray[np.bool_] | None = None
 
     def to_desktop(self, point: Point) -> Point:
         """From this monitor's pixels to the virtual desktop's."""
@@ -103,11 +104,12 @@ class PictureScreen:
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ValueError("a picture screen needs a uint8 HxWx3 picture")
         self._picture = picture.copy()
+        self._over: dict[str, list[tuple[Rect, RGBA]]] = {}
         self._lock = threading.Lock()
 
     @property
     def picture(self) -> RGB:
-        """A copy of what the screen shows now, uint8 HxWx3 RGB."""
+        """A copy of the picture with all that was pasted, uint8 HxWx3 RGB."""
         with self._lock:
             return self._picture.copy()
 
@@ -116,7 +118,28 @@ class PictureScreen:
         return [Monitor(1, Rect(0, 0, width, height))]
 
     def grab(self) -> list[Screenshot]:
-        return [Screenshot(self.monitors()[0], self.picture)]
+        return [Screenshot(self.monitors()[0], self.shown)]
+
+    @property
+    def shown(self) -> RGB:
+        """The picture with what lies over it, as a capture or a camera sees it, uint8 HxWx3 RGB."""
+        with self._lock:
+            shown, layers = self._picture.copy(), [patch for layer in self._over.values() for patch in layer]
+        for rect, over in layers:
+            area = rect.intersection(self.monitors()[0].rect)
+            if area is not None:
+                top, left = area.top - rect.top, area.left - rect.left
+                part = over[top : top + area.height, left : left + area.width].astype(np.float32)
+                below = shown[area.top : area.bottom, area.left : area.right]
+                below[:] = np.rint(below + (part[..., :3] - below) * (part[..., 3:] / 255))
+        return shown
+
+    def lay_over(self, layer: str, patches: list[tuple[Rect, RGBA]]) -> None:
+        """Show pictures (uint8 HxWx4, straight alpha) over this one; none ends the layer."""
+        with self._lock:
+            self._over.pop(layer, None)
+            if patches:
+                self._over[layer] = patches
 
     def paste(self, cutout: RGBA, placement: Placement) -> Rect | None:
         """Compose the uint8 HxWx4 cut-out; returns the pixels that were drawn on, None where it lies outside."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,8 @@ from requests.adapters import HTTPAdapter
 
 CONNECT_SECONDS = 4
 ANSWER_SECONDS = 90
+MARKERS_APPEAR_SECONDS = 0.3
+"""Monitors show what was drawn some frames later."""
 PAIRINGS_FILE = "phone.json"
 ENDPOINT_FILE = "agent.json"
 
@@ -112,10 +116,30 @@ class AgentClient:
         )
 
     def paste(
-        self, view: bytes, clip: str, *, placement: dict[str, float] | None = None, key: str | None = None
+        self,
+        view: bytes,
+        clip: str,
+        *,
+        placement: dict[str, float] | None = None,
+        key: str | None = None,
+        again: Callable[[], bytes] | None = None,
     ) -> dict[str, Any]:
-        """Paste a clip where the view points: the agent's object, whatever its status. Raises ``PhoneError`` for a bad request."""
-        response = self._send("POST", "/paste", self._placed(clip, placement, key), {"view": view})
+        """Paste a clip where the view points: the agent's object, whatever its status. Raises ``PhoneError`` for a bad request.
+
+        ``again`` takes a second photo from the same place; it is asked for while the screen shows markers, where the first one
+        could not be located.
+        """
+        answer = self._pasted(view, clip, placement, key, markers=again is not None)
+        if again is None or answer["status"] != "retry_after_markers":
+            return answer
+        time.sleep(MARKERS_APPEAR_SECONDS)
+        return self._pasted(again(), clip, placement, f"{key}-again" if key else None, markers=False)
+
+    def _pasted(
+        self, view: bytes, clip: str, placement: dict[str, float] | None, key: str | None, *, markers: bool
+    ) -> dict[str, Any]:
+        fields = self._placed(clip, placement, key) | {"markers": "1" if markers else None}
+        response = self._send("POST", "/paste", fields, {"view": view})
         answer = _json(response)
         return answer if "status" in answer else self._checked(response)
 

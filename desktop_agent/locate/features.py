@@ -54,18 +54,19 @@ def shrink(grey: Grey, long_side: int) -> Grey:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def extract(grey: Grey, detail: Detail) -> Features:
-    """Search an HxW picture; N may be 0."""
+def extract(grey: Grey, detail: Detail, clear: Grey | None = None) -> Features:
+    """Search an HxW picture, where ``clear`` (HxW) is not 0 if it is given; N may be 0."""
     small = shrink(grey, detail.long_side)
     ratio = np.array([grey.shape[1] / small.shape[1], grey.shape[0] / small.shape[0]], np.float32)
     scale = float(ratio.mean())
     if min(small.shape) < 12:
         return _empty(scale)
+    mask = None if clear is None else cv2.resize(clear, small.shape[::-1], interpolation=cv2.INTER_NEAREST)
     sift = cv2.SIFT.create(nfeatures=detail.cap, contrastThreshold=detail.contrast)
     keypoints, descriptors = (
-        sift.compute(small, _turned_upright(sift.detect(small)))
+        sift.compute(small, _turned_upright(sift.detect(small, mask)))
         if detail.upright
-        else sift.detectAndCompute(small, None)
+        else sift.detectAndCompute(small, mask)
     )
     if not keypoints or descriptors is None:
         return _empty(scale)

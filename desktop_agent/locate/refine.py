@@ -22,7 +22,7 @@ LENS_PRIOR = 0.015
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """What the view (HxW) would show: ``image`` HxW uint8, ``inside`` HxW bool where the screen is."""
+    """What the view (HxW) would show: ``image`` HxW uint8, ``inside`` HxW bool: the screen, without what the agent drew."""
 
     image: Grey
     inside: NDArray[np.bool_]
@@ -59,11 +59,13 @@ def render(screen: PreparedScreen, homography: Homography, size: tuple[int, int]
     corners = np.array([(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5)])
     mapped = homography.apply(corners)
     ahead = (homography.depth(corners) > 0).all()
-    if ahead and (mapped > 0).all() and (mapped < (screen.width, screen.height)).all():
+    if screen.clear is None and ahead and (mapped > 0).all() and (mapped < (screen.width, screen.height)).all():
         inside = np.ones((height, width), bool)
     else:
-        ones = np.full(level.shape, 255, np.uint8)
-        inside = cv2.warpPerspective(ones, matrix, size, flags=flags) > 127
+        known = np.full(level.shape, 255, np.uint8)
+        if screen.clear is not None:
+            known = cv2.resize(screen.clear, level.shape[::-1], interpolation=cv2.INTER_AREA)
+        inside = cv2.warpPerspective(known, matrix, size, flags=flags) > 127
     return Rendering(np.asarray(image, dtype=np.uint8), np.asarray(inside, dtype=np.bool_))
 
 

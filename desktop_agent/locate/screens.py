@@ -20,12 +20,16 @@ class PreparedScreen:
     """One monitor's content; features are computed on first use and kept. Thread-safe.
 
     A content that differs little from ``known`` borrows its features until ``renew``: the pixels that a pose is refined and
-    compared with are always its own.
+    compared with are always its own. What the agent has drawn over the screen is neither searched nor compared.
     """
 
     def __init__(self, screenshot: Screenshot, known: PreparedScreen | None = None) -> None:
         self.monitor = screenshot.monitor
         self.height, self.width = screenshot.image.shape[:2]
+        covered = screenshot.covered
+        self.clear: Grey | None = (
+            None if covered is None or not covered.any() else np.where(covered, 0, 255).astype(np.uint8)
+        )
         self.levels = [to_grey(screenshot.image)]
         while min(self.levels[-1].shape) >= 64 and len(self.levels) < 5:
             height, width = self.levels[-1].shape
@@ -54,7 +58,7 @@ class PreparedScreen:
             return lender.features(detail)
         with self._lock:
             if detail not in self._features:
-                self._features[detail] = extract(self.grey, detail)
+                self._features[detail] = extract(self.grey, detail, self.clear)
             return self._features[detail]
 
     def renew(self) -> None:
@@ -65,7 +69,11 @@ class PreparedScreen:
         if other.grey.shape != self.grey.shape:
             return False
         level = min(2, len(self.levels) - 1)
-        return float((cv2.absdiff(self.levels[level], other.levels[level]) > 8).mean()) < LITTLE
+        differs = cv2.absdiff(self.levels[level], other.levels[level]) > 8
+        for clear in (self.clear, other.clear):
+            if clear is not None:
+                differs &= cv2.resize(clear, differs.shape[::-1], interpolation=cv2.INTER_AREA) == 255
+        return float(differs.mean()) < LITTLE
 
 
 class ScreenCache:
@@ -73,12 +81,13 @@ class ScreenCache:
 
     def __init__(self, capacity: int = 6) -> None:
         self._capacity = capacity
-        self._screens: OrderedDict[tuple[int, tuple[int, ...], int], PreparedScreen] = OrderedDict()
+        self._screens: OrderedDict[tuple[int, tuple[int, ...], int, int], PreparedScreen] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, screenshot: Screenshot) -> PreparedScreen:
         image = np.ascontiguousarray(screenshot.image)
-        key = (screenshot.monitor.index, image.shape, zlib.crc32(image.data))
+        covered = 0 if screenshot.covered is None else zlib.crc32(np.packbits(screenshot.covered).data)
+        key = (screenshot.monitor.index, image.shape, zlib.crc32(image.data), covered)
         with self._lock:
             screen = self._screens.get(key)
             if screen is None:
