@@ -53,6 +53,11 @@ if TYPE_CHECKING:
     metavar="ADDRESS",
     help="Also answer the 2020 prototype's app, over plain http on port 8080, at this phone's address alone.",
 )
+@click.option(
+    "--ask-first/--paste-at-once",
+    default=None,
+    help="Ask on this computer before each paste (kept; the computer's window has it too).",
+)
 @click.option("--no-browser", is_flag=True, help="Do not open the board.")
 @click.option(
     "--ghost/--no-ghost",
@@ -81,6 +86,7 @@ def main(
     cert: Path | None,
     key: Path | None,
     legacy_client: str | None,
+    ask_first: bool | None,
     no_browser: bool,
     ghost: bool,
     markers: bool,
@@ -103,9 +109,26 @@ def main(
                 click.echo(
                     f"The old app at {legacy_client} is answered without encryption on port {agent.legacy_port}."
                 )
+            _ask_here(agent, ask_first, no_browser)
             _serve_phones(agent, no_browser)
     except KeyboardInterrupt:
         click.echo("Stopped.")
+
+
+def _ask_here(agent: Running, ask_first: bool | None, no_browser: bool) -> None:
+    """Keep the wish to be asked before pastes, and bring the window with the question up."""
+    oversight = agent.agent.oversight
+    if oversight is None:
+        return
+    if ask_first is not None:
+        oversight.asks = ask_first
+
+    def fetch() -> None:
+        click.echo("A phone wants to paste: 'python -m desktop_agent window' opens the question.")
+        if not no_browser:
+            webbrowser.open(agent.window_url())
+
+    oversight.fetch = fetch
 
 
 def _serve_phones(agent: Running, no_browser: bool) -> None:
@@ -145,6 +168,15 @@ def pair_command(window: bool) -> None:
     _print_invitation(Invitation(answer["url"], answer["code"], answer["seconds"]), answer["url"].startswith("https"))
     if window:
         webbrowser.open(f"{answer['agent']}/desk#{ask_running('/desk/ticket')['ticket']}")
+
+
+@main.command("window")
+def window_command() -> None:
+    """Open this computer's own window: phones, servers, the questions before pastes."""
+    from desktop_agent.runtime import ask_running
+
+    answer = ask_running("/desk/ticket")
+    webbrowser.open(f"{answer['agent']}/desk#{answer['ticket']}")
 
 
 @main.command("doctor")

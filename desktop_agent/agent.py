@@ -21,6 +21,7 @@ from desktop_agent.errors import AgentError, PasteFailed, ScreenUnavailable, Unr
 from desktop_agent.geometry import Placement, Point
 from desktop_agent.locate import Localizer, Location
 from desktop_agent.on_screen import OnScreen
+from desktop_agent.oversight import Oversight
 from desktop_agent.paste.driver import RGBA, Landing, PasteDriver
 from desktop_agent.screen import RGB, Screenshot, ScreenSource
 from desktop_agent.segmentation import Segmentation
@@ -124,6 +125,7 @@ class Agent:
         choose_driver: Callable[[Window | None], PasteDriver],
         windows: WindowProbe,
         localizer: Localizer | None = None,
+        oversight: Oversight | None = None,
         on_screen: OnScreen | None = None,
     ) -> None:
         self.segmentation, self.screen, self.clips = segmentation, screen, clips
@@ -131,6 +133,7 @@ class Agent:
         self.aims = Aims(self.localizer)
         self.on_screen = on_screen or OnScreen(screen, clips)
         self._choose_driver, self._windows = choose_driver, windows
+        self.oversight = oversight
         self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="arcp-features")
         self._pasting = threading.Lock()
         self._results: OrderedDict[tuple[str, str], Future[PasteResult]] = OrderedDict()
@@ -261,7 +264,11 @@ class Agent:
             message = "The cut-out would land outside the screen: point further inside it."
             return replace(result, status="refused", reason="off_screen", message=message)
         try:
-            landing = self._put(cutout, target)
+            window = window_at(self._windows.stack(), target.center)  # what was pointed at: a question may cover it
+            if self.oversight and not self.oversight.allows(clip.device, clip.id, window.title if window else ""):
+                message = "The person at the computer did not allow this paste. The cut-out is kept."
+                return replace(result, status="refused", reason="not_allowed", message=message)
+            landing = self._put(cutout, target, window)
         except PasteFailed as error:
             return replace(result, reason=error.code, message=error.message)
         except ScreenUnavailable as error:
@@ -272,11 +279,12 @@ class Agent:
                 "The paste failed unexpectedly; the cut-out is kept. Try again, or paste it into another application."
             )
             return replace(result, reason="internal_error", message=message)
+        if self.oversight:
+            self.oversight.pasted(clip.device, landing.application)
         return replace(result, status="pasted", message=f"Pasted into {landing.application}.", landing=landing)
 
-    def _put(self, cutout: RGBA, target: Placement) -> Landing:
+    def _put(self, cutout: RGBA, target: Placement, window: Window | None) -> Landing:
         with self._pasting, self.on_screen.quiet():  # one pointer, one clipboard: two phones take turns
-            window = window_at(self._windows.stack(), target.center)
             return self._choose_driver(window).paste(cutout, target, window)
 
     def _locate(self, device: str, view: RGB, capture: Capture) -> tuple[Location, list[Screenshot]]:

@@ -12,12 +12,14 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, jsonify, request, send_file, send_from_directory
 from werkzeug.exceptions import HTTPException
 
-from desktop_agent.access import LOCAL_DEVICE, Access, authenticated, check_loopback, create_pairing, guard
+from desktop_agent.access import Access, authenticated, check_loopback, create_pairing, guard
 from desktop_agent.agent import Agent, Aim, PasteResult, decode_view
 from desktop_agent.clips import Clip
+from desktop_agent.devices import LOCAL_DEVICE
 from desktop_agent.errors import AgentError, BadRequest, NotFound, ScreenUnavailable, UnreadableView
 from desktop_agent.geometry import Placement, Point
 from desktop_agent.locate import Refusal
+from desktop_agent.ondevice import WORKER, WORKER_CSP, create_ondevice
 from desktop_agent.screen import PictureScreen
 
 MAX_BODY = 64 << 20
@@ -44,6 +46,7 @@ def create_app(agent: Agent, access: Access, *, name: str = "computer", board: B
     app.after_request(_harden)
     _add_page(app, access)
     app.register_blueprint(create_pairing(access, agent.clips, name))
+    app.register_blueprint(create_ondevice(access, PAGE_FOLDER))
     _add_story(app, agent, access, name)
     if board is not None:
         board.before_request(lambda: check_loopback())
@@ -64,7 +67,10 @@ def _add_page(app: Flask, access: Access) -> None:
 
     @app.get("/web/<path:path>")
     def page_file(path: str) -> Response:
-        return send_from_directory(PAGE_FOLDER, path)
+        response = send_from_directory(PAGE_FOLDER, path)
+        if path == WORKER:
+            response.headers["Content-Security-Policy"] = WORKER_CSP
+        return response
 
     @app.get("/sw.js")
     def service_worker() -> Response:
@@ -164,6 +170,7 @@ def _add_story(app: Flask, agent: Agent, access: Access, name: str) -> None:
                 ],
                 "devices": len(access.devices.all()),
                 "pairing": access.pairing.is_open,
+                "asking": agent.oversight is not None and agent.oversight.waits(g.device),
                 "markers": agent.on_screen.can_mark,
             }
         )

@@ -28,6 +28,7 @@ from desktop_agent.legacy import legacy_listening
 from desktop_agent.listener import listening
 from desktop_agent.on_screen import OnScreen
 from desktop_agent.overlay import open_overlay
+from desktop_agent.oversight import Oversight
 from desktop_agent.pairing import Invitation, Inviter
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import ScreenSource, open_screen
@@ -103,6 +104,7 @@ def running(options: Options) -> Iterator[Running]:
         drivers = stack.enter_context(open_drivers(screen, boards))
         clips = ClipStore(home() / "clips")
         overlay = open_overlay(screen) if options.ghost or options.markers else None
+        oversight = Oversight(home() / "settings.json")
         agent = Agent(
             segmentation=segmentation,
             screen=screen,
@@ -110,6 +112,7 @@ def running(options: Options) -> Iterator[Running]:
             on_screen=OnScreen(screen, clips, overlay, ghost=options.ghost, markers=options.markers),
             choose_driver=drivers.choose,
             windows=drivers.windows,
+            oversight=oversight,
         )
         stack.callback(agent.close)
         access = Access(
@@ -120,7 +123,7 @@ def running(options: Options) -> Iterator[Running]:
         stack.callback(segmentation.close)
         inviter, tickets = Inviter(access), Tickets()
         app = create_app(agent, access, name=options.name, board=create_board(boards))
-        app.register_blueprint(create_desk(access, inviter, agent.clips, tickets, options.name, found))
+        app.register_blueprint(create_desk(access, inviter, agent.clips, tickets, options.name, found, oversight))
         port = stack.enter_context(listening(app, "127.0.0.1", options.port))
         url = f"http://127.0.0.1:{port}"
         lan = None
@@ -137,6 +140,7 @@ def running(options: Options) -> Iterator[Running]:
             legacy = stack.enter_context(
                 legacy_listening(agent, access, options.legacy_client, legacy_port, lan=options.lan)
             )
+        stack.callback(oversight.close)  # before the listeners, which wait for their requests
         stack.enter_context(_findable(url, access.local_token))
         yield Running(agent, access, screen, url, lan, inviter, tickets, legacy)
 

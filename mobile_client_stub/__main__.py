@@ -85,6 +85,14 @@ def demo_command(out: Path, seeds: int) -> None:
     sys.exit(0 if report["pasted"] == seeds else 1)
 
 
+@main.command("web-assets")
+def web_assets_command() -> None:
+    """Get onnxruntime-web (33 MB, through npm), with which the page can cut on the phone itself."""
+    from mobile_client_stub.web_assets import web_assets
+
+    click.echo(f"{web_assets()}: the page's settings now offer 'Cut on this phone'.")
+
+
 def _tap(text: str | None) -> tuple[float, float] | None:
     if text is None:
         return None

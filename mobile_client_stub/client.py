@@ -13,9 +13,10 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-import platformdirs
 import requests
 from requests.adapters import HTTPAdapter
+
+from mobile_client_stub.home import home as _home
 
 CONNECT_SECONDS = 4
 ANSWER_SECONDS = 90
@@ -280,10 +281,6 @@ def _pairings() -> dict[str, Any]:
 
 def _is_loopback(url: str) -> bool:
     return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}
-
-
-def _home() -> Path:
-    return Path(os.environ.get("ARCP_HOME") or platformdirs.user_data_dir("ar-copy-paste", appauthor=False))
 
 
 def _seen_fingerprint(host: str, port: int) -> str:

@@ -24,6 +24,9 @@ export const unpair = () => answered("/pair", {method: "DELETE"}, "agent");
 
 export const status = () => answered("/status", {}, "agent");
 
+/** What the computer has for cutting on the phone: {"available", "reason", "bytes", "files"}. */
+export const ondevice = () => answered("/ondevice", {timeout: 15_000}, "agent");
+
 export const listClips = () => answered("/clips", {}, "agent");
 
 export const deleteClip = (id) => answered(`/clips/${id}`, {method: "DELETE"}, "agent");
@@ -86,7 +89,7 @@ async function answered(path, options, hop) {
   return response.json().catch(() => { throw foreign(); });
 }
 
-async function sent(path, {timeout = ANSWER_MS, signal, ...options}) {
+export async function sent(path, {timeout = ANSWER_MS, signal, ...options}) {
   const limit = AbortSignal.timeout(timeout);
   const both = signal ? AbortSignal.any?.([signal, limit]) ?? signal : limit;
   try {

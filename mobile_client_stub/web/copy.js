@@ -4,6 +4,7 @@ import * as agent from "/web/agent.js";
 import {jpeg} from "/web/camera.js";
 import {inside, overPhoto, toPicture} from "/web/geometry.js";
 import {report} from "/web/failures.js";
+import * as ondevice from "/web/ondevice.js";
 import {hover} from "/web/paste.js";
 import {camera, enter, floating, freeze, looked, session, showFile, thaw} from "/web/session.js";
 import {$} from "/web/show.js";
@@ -68,17 +69,22 @@ export async function cutAt(point) {
   show.ring(point ?? {x: $("stage").clientWidth / 2, y: $("stage").clientHeight / 2});
   show.pill("Cutting it out…", "busy");
   try {
-    photo ??= {blob: await jpeg($("photo"), PHOTO_QUALITY)};
-    const onRetry = () => show.pill("Connection lost. Trying again…", "warn");
-    const made = await agent.cut(photo.blob, tap, {signal: abort.signal, onRetry});
-    const blob = await agent.clipImage(made.clip, abort.signal);
-    const clip = {...made, blob, created: Date.now() / 1000};
+    const made = await (ondevice.isOn() ? ondevice.cut($("photo"), tap, {signal: abort.signal}) : cutThere(tap, abort.signal));
+    const clip = {...made, created: Date.now() / 1000};
     tray.add(clip);
     await picked(clip, overPhoto(fitted, made.box));
   } catch (failure) {
     if (abort.signal.aborted) return;
     report(failure, "copy", {again, otherwise: chooseAgain});
   }
+}
+
+/** The computer, or its server, cuts. */
+async function cutThere(tap, signal) {
+  photo ??= {blob: await jpeg($("photo"), PHOTO_QUALITY)};
+  const onRetry = () => show.pill("Connection lost. Trying again…", "warn");
+  const made = await agent.cut(photo.blob, tap, {signal, onRetry});
+  return {...made, blob: await agent.clipImage(made.clip, signal)};
 }
 
 async function picked(clip, at) {

@@ -3,6 +3,7 @@
 import * as agent from "/web/agent.js";
 import {Camera} from "/web/camera.js";
 import {cutAt, home, shoot, useFile} from "/web/copy.js";
+import * as ondevice from "/web/ondevice.js";
 import {askToScan, forget, pair, preferName, scanned} from "/web/pairing.js";
 import {camera, floating, session} from "/web/session.js";
 import {$} from "/web/show.js";
@@ -25,6 +26,7 @@ async function boot() {
   if (!known.paired) return askToScan();
   await start();
   tray.synchronise();
+  if (ondevice.isOn()) ondevice.prepare().catch(() => {});  // the first cut says it again
 }
 
 /** Paired: open the camera, or explain how it goes without. */
@@ -73,13 +75,42 @@ async function opened() {
   if (session.step) show.state(session.step.name, session.file);
 }
 
+/** "Cut on this phone" is offered where the computer has what it needs; else the reason stands there. */
+async function offerOndevice() {
+  let reason;
+  try {
+    reason = ondevice.isOn() ? null : await ondevice.whyNot();
+  } catch {
+    reason = "The computer is not reached now.";
+  }
+  $("ondevice").hidden = Boolean(reason);
+  $("ondevice-not").hidden = !reason;
+  $("ondevice-not").textContent = reason ? `Cutting on this phone: ${reason}` : "";
+  $("ondevice-on").checked = ondevice.isOn();
+}
+
+async function chooseOndevice() {
+  const wanted = $("ondevice-on").checked, note = $("ondevice-note");
+  $("ondevice-on").disabled = true;
+  note.textContent = wanted ? "Getting the model…" : "";
+  try {
+    await ondevice.choose(wanted, (share) => { note.textContent = `Getting the model: ${Math.round(share * 100)} %`; });
+    note.textContent = wanted ? "Ready: photos stay on this phone." : "Without the computer's help. It takes a download once.";
+  } catch (failure) {
+    $("ondevice-on").checked = false;
+    note.textContent = failure.message;
+  }
+  $("ondevice-on").disabled = false;
+}
+
 async function settings() {
   const facts = [["Computer", agent.agent.name]];
   $("settings").showModal();
+  offerOndevice();
   try {
     const status = await agent.status();
     facts[0][1] = status.name;
-    facts.push(["Cut-outs made by", status.server === "embedded" ? "the computer itself" : status.server], ["Version", status.version]);
+    facts.push(["Cut-outs made by", ondevice.isOn() ? "this phone" : status.server === "embedded" ? "the computer itself" : status.server], ["Version", status.version]);
     if (status.notice) facts.push(["Note", status.notice]);
   } catch (failure) {
     facts.push(["Connection", failure.message]);
@@ -109,6 +140,7 @@ const clicks = {
 };
 
 for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);
+$("ondevice-on").addEventListener("change", chooseOndevice);
 $("torch").addEventListener("click", () => {
   const on = $("torch").getAttribute("aria-pressed") !== "true";
   $("torch").setAttribute("aria-pressed", String(on));

@@ -111,16 +111,15 @@ async function send(clip, key, round = 0) {
   }
 }
 
-/** The agent's answer; a clip that the computer has lost is sent to it again first. */
+/** The agent's answer; a clip that the computer does not have (any more) is sent to it first. */
 async function delivered(clip, view, where, key, options) {
   try {
-    return await agent.paste(view, clip.clip, where, key, options);
+    if (!clip.mine) return await agent.paste(view, clip.clip, where, key, options);
   } catch (failure) {
     if (failure.code !== "no_such_clip") throw failure;
-    const {clip: id} = await agent.addClip(clip.blob, clip.image_size);
-    await tray.rename(clip, id);
-    return agent.paste(view, id, where, key, options);
   }
+  await tray.hand(clip);
+  return agent.paste(view, clip.clip, where, key, options);
 }
 
 function again(clip, at) {

@@ -9,22 +9,34 @@ import * as store from "/web/store.js";
 const urls = new Map();
 let chosen = null;
 
+/** Keep a cut-out. One that was made on this phone (`mine`) goes to the computer as well, now or when it is reached again. */
 export async function add(clip) {
   await store.keep(clip);
   await refresh();
+  if (clip.mine) await hand(clip).catch(() => {});
 }
 
-/** The computer knows the clip by another id now. */
-export async function rename(clip, id) {
+const handing = new Map();
+
+/** Give the computer a cut-out of this phone's own; once, however many wait for it. */
+export function hand(clip) {
+  if (!handing.has(clip.clip)) handing.set(clip.clip, handed(clip).finally(() => handing.delete(clip.clip)));
+  return handing.get(clip.clip);
+}
+
+async function handed(clip) {
+  const {clip: id} = await agent.addClip(clip.blob, clip.image_size);
   await store.forget(clip.clip);
-  clip.clip = id;
-  await add(clip);
+  Object.assign(clip, {clip: id, mine: false});
+  await store.keep(clip);
+  await refresh();
 }
 
 /** What the computer has now, it wins: what was deleted there goes here too. Without a connection the phone's own clips stay. */
 export async function synchronise() {
   let there;
   try {
+    for (const clip of await store.kept()) if (clip.mine) await hand(clip);
     ({clips: there} = await agent.listClips());
   } catch {
     return refresh();
