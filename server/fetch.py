@@ -68,7 +68,7 @@ class Fetcher:
     def __call__(self, url: str) -> bytes:
         end = time.monotonic() + self.seconds
         for _ in range(MAX_REDIRECTS + 1):
-            target = _parse(url)
+            target = parse_address(url)
             with self._opened(target, end) as response:
                 if response.status in {301, 302, 303, 307, 308}:
                     location = response.headers.get("Location")
@@ -188,7 +188,7 @@ def _deadline(pool: urllib3.HTTPConnectionPool, end: float) -> Iterator[None]:
         timer.join()
 
 
-def _parse(url: str) -> SplitResult:
+def parse_address(url: str) -> SplitResult:
     """Raises ``FetchFailed`` for what is no plain http or https address."""
     try:
         target = urlsplit(url.strip())

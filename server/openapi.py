@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from server.dialects import fields, removebg
@@ -10,19 +11,25 @@ from server.dialects.ours import OUTPUTS
 
 Schema = dict[str, Any]
 
-PICTURE: Schema = {"type": "string", "contentMediaType": "image/*", "description": "JPEG, PNG, WebP or HEIC"}
+PICTURE: Schema = {"type": "string", "format": "binary", "description": "A JPEG, PNG, WebP or HEIC file"}
 URL: Schema = {
     "type": "string",
-    "format": "uri",
+    "pattern": "^(|https?://.+)$",
     "description": "Public http or https address of a picture, up to 50 MB",
 }
-BASE64: Schema = {"type": "string", "contentEncoding": "base64", "description": "The picture's bytes as base64"}
-FLAG: Schema = {"type": "string", "enum": [*sorted(fields.YES), *sorted(fields.NO)], "default": "false"}
+BASE64: Schema = {
+    "type": "string",
+    "format": "byte",
+    "contentEncoding": "base64",
+    "description": "The picture's bytes as base64",
+}
+FLAG: Schema = {"type": "string", "enum": [*sorted(fields.YES), *sorted(fields.NO), ""], "default": "false"}
 MODEL: Schema = {"type": "string", "description": "A name that 'python -m server models' lists; default: the server's"}
+BYTE = "([1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 NUMBER = r"[+-]?(\d{1,5}(\.\d{1,3})?)"
 TAP: Schema = {
     "type": "string",
-    "pattern": rf"^{NUMBER},{NUMBER}$",
+    "pattern": rf"^(|{NUMBER},{NUMBER})$",
     "description": "x,y in pixels of the upright picture, centres at integers: the object under it or nearest to it",
 }
 COLOR: Schema = {"type": "string", "description": "Hexadecimal (81d4fa, fff, 81d4fa80) or a name (white)"}
@@ -95,7 +102,7 @@ def _ours() -> Schema:
             "tap": TAP,
             "model": MODEL,
             "crop": FLAG,
-            "output": {"enum": list(OUTPUTS), "default": "cutout", "description": "RGBA, or the mask as 8-bit grey"},
+            "output": {**_choice("cutout", OUTPUTS), "description": "RGBA, or the mask as 8-bit grey"},
         },
         ["image"],
     )
@@ -111,37 +118,40 @@ def _ours() -> Schema:
 
 
 def _removebg() -> Schema:
-    choices = {
-        "size": ["preview", list(removebg.MEGAPIXELS)],
-        "type": ["auto", [*removebg.KINDS, "other"]],
-        "type_level": ["1", list(removebg.KIND_LEVELS)],
-        "format": ["auto", list(removebg.FORMATS)],
-        "channels": ["rgba", ["rgba", "alpha"]],
+    choices: dict[str, tuple[str, Iterable[str]]] = {
+        "size": ("preview", removebg.MEGAPIXELS),
+        "type": ("auto", (*removebg.KINDS, "other")),
+        "type_level": ("1", removebg.KIND_LEVELS),
+        "format": ("auto", removebg.FORMATS),
+        "channels": ("rgba", ("rgba", "alpha")),
     }
     length = LENGTH.pattern.replace("?:", "")
     properties: Schema = {
         "image_file": PICTURE,
         "image_file_b64": BASE64,
         "image_url": URL,
-        **{name: {"enum": allowed, "default": default} for name, (default, allowed) in choices.items()},
-        "roi": {"type": "string", "pattern": rf"^({length})( ({length})){{3}}$", "default": "0% 0% 100% 100%"},
+        **{name: _choice(default, allowed) for name, (default, allowed) in choices.items()},
+        "roi": {"type": "string", "pattern": rf"^(|({length})( ({length})){{3}})$", "default": "0% 0% 100% 100%"},
         "crop": FLAG,
         "crop_margin": {
             "type": "string",
-            "pattern": rf"^({length})(( ({length})){{3}}|( ({length})))?$",
+            "pattern": rf"^(|({length})(( ({length})){{3}}|( ({length})))?)$",
             "default": "0",
         },
-        "scale": {"type": "string", "pattern": r"^(original|([1-9][0-9]|100)%)$", "default": "original"},
-        "position": {"type": "string", "pattern": r"^(original|center|([1-9]?[0-9]|100)%( ([1-9]?[0-9]|100)%)?)$"},
+        "scale": {"type": "string", "pattern": r"^(|original|([1-9][0-9]|100)%)$", "default": "original"},
+        "position": {"type": "string", "pattern": r"^(|original|center|([1-9]?[0-9]|100)%( ([1-9]?[0-9]|100)%)?)$"},
         "semitransparency": {**FLAG, "default": "true"},
         "bg_color": COLOR,
         "bg_image_url": URL,
         "bg_image_file": PICTURE,
     }
     as_json = {name: schema for name, schema in properties.items() if not name.endswith("_file")}
-    form = _form(properties, [], "One of image_file, image_file_b64 and image_url.")
-    form["content"]["application/json"] = {"schema": {"type": "object", "properties": as_json}}
-    form["content"]["application/x-www-form-urlencoded"] = {"schema": {"type": "object", "properties": as_json}}
+    form = _form(properties, [], "Exactly one of image_file, image_file_b64 and image_url.")
+    form["content"]["multipart/form-data"]["schema"] |= _one_of("image_file", "image_file_b64", "image_url")
+    schema = {"type": "object", "properties": as_json, **_one_of("image_file_b64", "image_url")}
+    form["content"]["application/x-www-form-urlencoded"] = {"schema": schema}
+    booleans = {name: {"anyOf": [{"type": "boolean"}, as_json[name]]} for name in ("crop", "semitransparency")}
+    form["content"]["application/json"] = {"schema": {**schema, "properties": {**as_json, **booleans}}}
     picture = {
         media: {"schema": {"type": "string", "contentMediaType": media}}
         for media in ("image/png", "image/jpeg", "image/webp", "application/zip")
@@ -181,7 +191,7 @@ def _rembg_options() -> Schema:
         "ppm": {**FLAG, "description": "A hard mask with a smooth outline"},
         "bgc": {
             "type": "string",
-            "pattern": r"^([1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])(,([1-9]?[0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])){2,3}$",
+            "pattern": rf"^(|{BYTE}(,{BYTE}){{2,3}})$",
         },
     }
 
@@ -204,12 +214,12 @@ def _objectcut() -> Schema:
     properties = {
         "image_url": URL,
         "image_base64": BASE64,
-        "output_format": {"enum": ["url", "base64"], "default": "url"},
-        "to_remove": {"enum": ["background", "foreground"], "default": "background"},
-        "color_removal": {"enum": ["transparent", "white"], "default": "transparent"},
+        "output_format": _choice("url", ("url", "base64")),
+        "to_remove": _choice("background", ("background", "foreground")),
+        "color_removal": _choice("transparent", ("transparent", "white")),
     }
     form: Schema = {"description": "Exactly one of image_url and image_base64.", "required": True}
-    schema = {"type": "object", "properties": properties}
+    schema = {"type": "object", "properties": properties, **_one_of("image_url", "image_base64")}
     form["content"] = {
         kind: {"schema": schema} for kind in ("application/x-www-form-urlencoded", "multipart/form-data")
     }
@@ -278,6 +288,16 @@ def _form(properties: Schema, required: list[str], description: str = "") -> Sch
     media: Schema = {"schema": schema, "encoding": encoding} if encoding else {"schema": schema}
     form: Schema = {"required": True, "content": {"multipart/form-data": media}}
     return {**form, "description": description} if description else form
+
+
+def _choice(default: str, allowed: Iterable[str]) -> Schema:
+    """An empty field counts as a missing one."""
+    return {"enum": [*allowed, ""], "default": default}
+
+
+def _one_of(*names: str) -> Schema:
+    """Exactly one of these fields is there and not empty."""
+    return {"oneOf": [{"required": [name], "properties": {name: {"minLength": 1}}} for name in names]}
 
 
 def _json(schema: Schema) -> Schema:

@@ -115,7 +115,7 @@ def choice(values: Mapping[str, Any], name: str, allowed: Sequence[str], default
 
 def whole_number(values: Mapping[str, Any], name: str, default: int, low: int, high: int) -> int:
     """Raises ``BadOption``."""
-    text = str(values.get(name) or default)
+    text = str(values.get(name, default))
     if not text.isascii() or not text.isdigit() or len(text) > 9 or not low <= int(text) <= high:
         raise BadOption(f"{name} is a whole number from {low} to {high}, not '{text[:40]}'.")
     return int(text)

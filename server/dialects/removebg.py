@@ -56,6 +56,7 @@ KINDS = (
     "graphics",
 )
 KIND_LEVELS = ("none", "1", "2", "latest")
+FLAGS = ("crop", "semitransparency", "add_shadow")
 SOURCES = ("image_file", "image_file_b64", "image_url")
 
 
@@ -96,6 +97,13 @@ def _values() -> Mapping[str, Any]:
         body = request.get_json()
         if not isinstance(body, dict):
             raise BadInput("The JSON body is an object with the fields of a form.")
+        wrong = [
+            name[:40] for name, value in body.items() if not isinstance(value, str | bool if name in FLAGS else str)
+        ]
+        if wrong:
+            raise BadOption(
+                f"Fields are texts, {' and '.join(FLAGS)} may be true or false; not so: {', '.join(wrong[:5])}."
+            )
         return body
     return request.form
 
@@ -137,8 +145,11 @@ def _transparency(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _composed(cutout: Cutout, values: Mapping[str, Any], settings: Settings) -> RGBA:
     canvas: Canvas = on_canvas(cutout)
+    cropped = canvas.cropped(
+        str(values.get("crop_margin") or "0")
+    )  # a wrong margin is refused also where it is not used
     if fields.flag(values, "crop"):
-        canvas = canvas.cropped(str(values.get("crop_margin") or "0"))
+        canvas = cropped
     scale = parse_scale(str(values.get("scale") or "original"))
     if scale is not None:
         canvas = canvas.scaled(scale)

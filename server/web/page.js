@@ -6,6 +6,7 @@ let photo = null;      // the chosen File or Blob
 let tap = null;        // [x, y] in pixels of the upright picture, centres at integers
 let cutout = null;     // ImageBitmap of the answer: full size, straight alpha
 let box = null;        // [left, top, right, bottom]
+let compositions = 0;  // only the latest one is shown
 let running = null;    // AbortController of the request under way
 
 function state(name, text) {
@@ -74,10 +75,12 @@ function wantedColor() {
 // The picture that is shown is of the photo's size; the one that is downloaded is cropped where that is wanted.
 async function compose() {
   if (!cutout) return;
+  const mine = ++compositions;
   const whole = [0, 0, cutout.width, cutout.height];
   const full = await painted(whole);
-  show($("after"), full);
   const file = $("crop").checked ? await painted(box) : full;
+  if (mine !== compositions) return;
+  show($("after"), full);
   const link = $("download");
   if (link.href.startsWith("blob:")) URL.revokeObjectURL(link.href);
   link.href = URL.createObjectURL(file);
@@ -100,7 +103,10 @@ function split(percent) {
   $("compare").style.setProperty("--split", `${percent}%`);
 }
 
-$("file").addEventListener("change", (event) => choose(event.target.files[0]));
+$("file").addEventListener("change", (event) => {
+  choose(event.target.files[0]);
+  event.target.value = "";  // the same file may be chosen again
+});
 $("slider").addEventListener("input", (event) => split(event.target.value));
 $("crop").addEventListener("change", compose);
 $("color").addEventListener("input", () => {
