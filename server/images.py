@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, PngImagePlugin
 
+from server import png
 from server.errors import ImageTooLarge, UnreadableImage
 from server.segmenter import RGB
 
@@ -99,12 +99,7 @@ def decode(data: bytes, limits: Limits | None = None) -> RGB:
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
     """uint8 HxW, HxWx3 RGB or HxWx4 RGBA -> PNG bytes without any metadata."""
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGBA2BGRA if image.shape[2] == 4 else cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode(".png", image)
-    if not done:
-        raise ValueError(f"an image of shape {image.shape} cannot be written as PNG")
-    return encoded.tobytes()
+    return png.encode(image)
 
 
 def encode_jpeg(image: RGB, quality: int = 90) -> bytes:
