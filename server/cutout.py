@@ -12,17 +12,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server.edges import enlarged
 from server.errors import BadOption, NoObject
 from server.foreground import estimate_foreground
 from server.images import RGBA
+from server.looking import View, look
 from server.segmenter import RGB, Mask, Segmenter, Tap
+from server.selection import OBJECT_THRESHOLD, Window, select_object
 
-OBJECT_THRESHOLD = 0.5
-"""A pixel belongs to an object where the model's own map says more than this."""
-MIN_OBJECT_AREA = 2e-4
-"""Smaller regions (as a share of the picture) are noise, not an object."""
-SPECK_AREA = 0.02
-"""Without a tap, regions smaller than this share of the largest one are dropped."""
+__all__ = ["MODES", "Box", "Cutout", "Stopwatch", "cut", "select_object"]
+
+MODES = ("object", "ink", "sheet")
+GLASS = ("auto", "on", "off")
+MARGIN = 2
+"""Pixels of the small map around the object, within which its edge may move at full size."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ class Cutout:
 
     ``rgba`` is uint8 hxwx4, cropped to ``box``, straight (not premultiplied) alpha, RGB zero where alpha is zero.
     ``image_size`` is (width, height) of the upright photo, ``coverage`` the share of it that the alpha covers, ``score`` the
-    model's mean probability over the object, both in [0, 1].
+    model's mean probability over the object, both in [0, 1]. ``methods`` names what ran beside the model: ``boundary``,
+    ``matting``, ``glass``, ``mode``.
     """
 
     rgba: RGBA
@@ -55,6 +59,7 @@ class Cutout:
     score: float
     model: str
     timings_ms: dict[str, float] = field(default_factory=dict)
+    methods: dict[str, str] = field(default_factory=dict)
 
     def full(self) -> RGBA:
         """uint8 HxWx4 of the photo's size."""
@@ -79,6 +84,7 @@ class Cutout:
             "coverage": round(self.coverage, 5),
             "score": round(self.score, 4),
             "model": self.model,
+            "methods": self.methods,
             "timings_ms": {name: round(value, 1) for name, value in self.timings_ms.items()},
         }
 
@@ -98,82 +104,115 @@ class Stopwatch:
             self.timings_ms[name] = self.timings_ms.get(name, 0.0) + (time.perf_counter() - start) * 1000
 
 
-def cut(image: RGB, segmenter: Segmenter, *, tap: Tap | None = None) -> Cutout:
+def cut(
+    image: RGB,
+    segmenter: Segmenter,
+    *,
+    tap: Tap | None = None,
+    mode: str = "object",
+    refine: bool = False,
+    matting: bool = False,
+    glass: str = "off",
+    post_process: bool = False,
+) -> Cutout:
     """Cut the object out of a photo.
 
     ``image`` is uint8 HxWx3 RGB, upright; ``tap`` a position in its pixels (pixel centres at integers) that chooses the object
-    under it or nearest to it. Raises ``NoObject`` where the model sees none, ``BadOption`` for a tap outside the picture.
+    under it or nearest to it. ``mode``: ``object``; ``ink``, the drawing on a paper; ``sheet``, the paper itself, rectified.
+    ``refine`` spends more time on the boundary, ``matting`` finds the opacity of hair and the like, ``glass`` (``auto``,
+    ``on``, ``off``) keeps glass transparent, ``post_process`` sharpens and smooths the map. ``Cutout.methods`` says what ran.
+
+    Raises ``NoObject`` where the model sees none, ``BadOption`` for a tap outside the picture or an unknown mode,
+    ``ModelUnavailable`` where ``glass`` is ``on`` and no model for it is installed.
     """
     height, width = image.shape[:2]
     if tap is not None and not (-0.5 <= tap[0] <= width - 0.5 and -0.5 <= tap[1] <= height - 0.5):
         raise BadOption(f"The tap {tap[0]:g},{tap[1]:g} is outside the {width} x {height} picture.", code="tap_outside")
+    if mode not in MODES or glass not in GLASS:
+        raise BadOption(f"mode is one of {', '.join(MODES)}, glass one of {', '.join(GLASS)}.")
     clock = Stopwatch()
+    if mode == "ink":
+        from server.ink import cut_ink
+
+        return cut_ink(image, clock)
+    if mode == "sheet":
+        from server.sheet import cut_sheet
+
+        return cut_sheet(image, segmenter, tap, clock)
     with clock.stage("predict"):
-        probability = segmenter.predict(image, tap)
-    with clock.stage("select"):
-        region = select_object(probability, tap)
-    if region is None:
+        view = look(image, segmenter, tap, refine=refine)
+    if view.region is None:
+        raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
+    methods: dict[str, str] = {}
+    with clock.stage("boundary"):
+        window, alpha = _alpha(image, view, refine, matting, post_process, methods)
+    if not alpha.any():
         raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
     with clock.stage("compose"):
-        return _compose(image, probability, region, segmenter.name, clock)
+        return _compose(image, view, window, alpha, segmenter.name, methods, clock)
 
 
-def select_object(probability: Mask, tap: Tap | None) -> NDArray[np.bool_] | None:
-    """The pixels of the object that is meant, bool HxW, with the soft border that belongs to it; None where there is none.
+def _alpha(
+    image: RGB, view: View, refine: bool, matting: bool, post_process: bool, methods: dict[str, str]
+) -> tuple[Window, NDArray[np.uint8]]:
+    """The window of the photo that holds the object, and the alpha in it, at the photo's resolution."""
+    mask = view.mask
+    if post_process:
+        from server.smoothing import smoothed
 
-    With a tap: the connected region under it, else the nearest. Without: every region but specks.
-    """
-    labels_count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        (probability > OBJECT_THRESHOLD).astype(np.uint8), connectivity=8
+        mask = smoothed(mask)
+    window = _around(mask, image)
+    if matting:
+        from server.matting import matte
+
+        name, alpha = matte(image, view.picture, mask, window)
+        methods["matting"] = name
+        return window, alpha
+    if refine:
+        from server.boundary import refined
+
+        name, alpha = refined(image, view.picture, mask, window)
+        methods["boundary"] = name
+        return window, alpha
+    return window, enlarged(view.picture, mask, image, window)
+
+
+def _around(mask: Mask, image: RGB) -> Window:
+    """The part of the photo under the small mask's support."""
+    left, top, across, down = cv2.boundingRect((mask > 1 / 510).astype(np.uint8))
+    scale_x, scale_y = image.shape[1] / mask.shape[1], image.shape[0] / mask.shape[0]
+    margin = MARGIN if mask.shape != image.shape[:2] else 0
+    return Window(
+        max(0, int((left - margin) * scale_x)),
+        max(0, int((top - margin) * scale_y)),
+        min(image.shape[1], round((left + across + margin) * scale_x)),
+        min(image.shape[0], round((top + down + margin) * scale_y)),
     )
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    kept = np.flatnonzero(areas >= max(MIN_OBJECT_AREA * probability.size, 4))
-    if not len(kept):
-        return None
-    if tap is None:
-        chosen = kept[areas[kept] >= SPECK_AREA * areas[kept].max()]
-    else:
-        chosen = np.array([_label_nearest(labels, kept, tap)])
-    table = np.zeros(labels_count, np.uint8)
-    table[chosen] = 1
-    core = table[labels]
-    if len(chosen) == np.count_nonzero(areas):
-        return np.asarray(probability > 0)
-    # a soft border belongs to the region that it touches: it ends where another region is nearer
-    other = ((labels > 0) & (core == 0)).astype(np.uint8)
-    to_core = cv2.distanceTransform(1 - core, cv2.DIST_L2, 3)
-    to_other = cv2.distanceTransform(1 - other, cv2.DIST_L2, 3)
-    return np.asarray((core > 0) | ((other == 0) & (to_core < to_other)))
 
 
-def _label_nearest(labels: NDArray[np.int32], kept: NDArray[np.intp], tap: Tap) -> int:
-    height, width = labels.shape
-    x, y = min(max(round(tap[0]), 0), width - 1), min(max(round(tap[1]), 0), height - 1)
-    if labels[y, x] in kept:
-        return int(labels[y, x])
-    ys, xs = np.nonzero(np.isin(labels, kept))
-    nearest = int(np.argmin((xs - tap[0]) ** 2 + (ys - tap[1]) ** 2))
-    return int(labels[ys[nearest], xs[nearest]])
-
-
-def _compose(image: RGB, probability: Mask, region: NDArray[np.bool_], model: str, clock: Stopwatch) -> Cutout:
-    alpha = np.where(region, np.rint(probability * 255), 0).astype(np.uint8)
+def _compose(
+    image: RGB,
+    view: View,
+    window: Window,
+    alpha: NDArray[np.uint8],
+    model: str,
+    methods: dict[str, str],
+    clock: Stopwatch,
+) -> Cutout:
     left, top, width, height = cv2.boundingRect(alpha)
-    box = Box(left, top, left + width, top + height)
-    inside = np.s_[box.top : box.bottom, box.left : box.right]
-    alpha = alpha[inside]
-    colours = estimate_foreground(np.ascontiguousarray(image[inside]), alpha)
-    solid = probability[inside][region[inside] & (probability[inside] > OBJECT_THRESHOLD)]
+    box = Box(window.left + left, window.top + top, window.left + left + width, window.top + top + height)
+    alpha = np.ascontiguousarray(alpha[top : top + height, left : left + width])
+    colours = estimate_foreground(image[box.top : box.bottom, box.left : box.right], alpha)
     rgba = np.empty((height, width, 4), np.uint8)
-    cv2.mixChannels([colours, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
+    cv2.mixChannels([np.ascontiguousarray(colours), alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
     rgba[alpha == 0] = 0
     return Cutout(
         rgba=rgba,
         box=box,
         image_size=(image.shape[1], image.shape[0]),
         coverage=float(alpha.sum(dtype=np.int64)) / 255 / image.shape[0] / image.shape[1],
-        score=float(solid.mean()),
+        score=float(view.mask[view.mask > OBJECT_THRESHOLD].mean()),
         model=model,
+        methods=methods,
         timings_ms=clock.timings_ms,
     )

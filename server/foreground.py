@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server.edges import sample
 from server.segmenter import RGB
 
 Array = NDArray[np.float32]
@@ -22,7 +23,6 @@ GRADIENT_WEIGHT = 0.1
 SMALL_LEVEL_SIDE = 32
 SMALL_LEVEL_STEPS = 10
 LARGE_LEVEL_STEPS = 3
-FOLD = 1024
 
 
 def estimate_foreground(image: RGB, alpha: NDArray[np.uint8]) -> RGB:
@@ -42,21 +42,13 @@ def estimate_foreground(image: RGB, alpha: NDArray[np.uint8]) -> RGB:
     ys, xs = np.nonzero(soft)
     map_x = ((xs + 0.5) * (size[0] / width) - 0.5).astype(np.float32)
     map_y = ((ys + 0.5) * (size[1] / height) - 0.5).astype(np.float32)
-    f, b = (_sampled(plane, map_x, map_y) for plane in (foreground, background))
+    f, b = (sample(plane, map_x, map_y) for plane in (foreground, background))
     a = alpha[soft].astype(np.float32)[:, None] / 255
     observed = image[soft].astype(np.float32) / 255
     f += a * (observed - a * f - (1 - a) * b) / (a * a + (1 - a) * (1 - a))
     result = image.copy()
     result[soft] = np.rint(np.clip(f, 0, 1) * 255).astype(np.uint8)
     return result
-
-
-def _sampled(plane: Array, x: Array, y: Array) -> Array:
-    """Bilinear samples at N positions, Nx3; the list is folded into rows because cv2.remap bounds each side of its output."""
-    padding = -len(x) % FOLD
-    map_x, map_y = (np.pad(values, (0, padding), mode="edge").reshape(-1, FOLD) for values in (x, y))
-    sampled = cv2.remap(plane, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return sampled.reshape(-1, 3)[: len(x)]
 
 
 def _solve(image: Array, alpha: Array) -> tuple[Array, Array]:

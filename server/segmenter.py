@@ -15,7 +15,11 @@ Tap = tuple[float, float]
 
 
 class Segmenter(Protocol):
-    """A loaded model. ``name`` is its registry name."""
+    """A loaded model. ``name`` is its registry name.
+
+    A model may also have ``resolution``, the long side in px beyond which a larger picture adds nothing to its map: it then
+    gets pictures of that size, and a second look at a crop where the object is small.
+    """
 
     name: str
 

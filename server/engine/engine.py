@@ -169,6 +169,7 @@ class QueuedSegmenter:
 
     def __init__(self, segmenter: Segmenter, batcher: Batcher, deadline_s: float) -> None:
         self.name = segmenter.name
+        self.resolution: int | None = getattr(segmenter, "resolution", None)
         self._segmenter, self._batcher, self._deadline_s = segmenter, batcher, deadline_s
         self._stages = stages_of(segmenter)
 

@@ -11,10 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server.edges import snapped
 from server.errors import BadWeights, DeviceUnavailable, ModelUnavailable
+from server.looking import shrunk
 from server.segmenter import RGB, Mask, Stages, Tap
 
 WEIGHTS = Path(__file__).parents[1] / "weights_shipped" / "lite" / "lite.onnx"
+RESOLUTION = 512
+"""Long side in px beyond which the picture adds nothing to the map: it comes from a grid of 128 cells."""
 MAX_THREADS = 4
 """More threads than this gain nothing on one small picture."""
 
@@ -26,6 +30,7 @@ class LiteSegmenter:
     """
 
     name = "lite"
+    resolution = RESOLUTION
 
     def __init__(self, weights: Path | None = None, device: str = "auto") -> None:
         self._session = _open(weights or WEIGHTS, device)
@@ -35,7 +40,8 @@ class LiteSegmenter:
     def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
         """uint8 HxWx3 RGB -> float32 HxW in [0, 1], not stretched; the tap is not used.
 
-        The picture is squeezed to the network's square, as in training, and the map stretched back.
+        The picture is squeezed to the network's square, as in training, and so is its mirror image; the mean of the two maps
+        is stretched back and drawn to the picture's edges.
         """
         return self._finish(self._infer([self._prepare(image, tap)])[0], image)
 
@@ -50,13 +56,20 @@ class LiteSegmenter:
         return np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
 
     def _infer(self, items: Sequence[NDArray[np.float32]]) -> list[Mask]:
-        """One after the other: the file's batch is 1, and on a CPU a larger one is no faster."""
-        return [self._session.run(None, {self._input: item})[0][0, 0] for item in items]
+        """The mean of the picture's map and its mirrored picture's. One after the other: the file's batch is 1."""
+        return [np.float32(0.5) * (self._map(item) + self._map(item[..., ::-1])[:, ::-1]) for item in items]
+
+    def _map(self, item: NDArray[np.float32]) -> Mask:
+        mask: Mask = self._session.run(None, {self._input: np.ascontiguousarray(item)})[0][0, 0]
+        return mask
 
     @staticmethod
     def _finish(mask: Mask, image: RGB) -> Mask:
-        full = cv2.resize(mask, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(np.clip(full, 0, 1), dtype=np.float32)
+        """The map at the picture's size, its edges those of the picture."""
+        height, width = image.shape[:2]
+        small = shrunk(image, RESOLUTION)
+        fine = snapped(small, cv2.resize(np.clip(mask, 0, 1), small.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+        return np.asarray(cv2.resize(fine, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _shrinking(image: RGB, height: int, width: int) -> int:
