@@ -231,12 +231,16 @@ class Agent:
                 self._results.popitem(last=False)
         if first is mine:
             try:
-                mine.set_result(self._paste(clip, view, capture, placement, markers))
+                result = self._paste(clip, view, capture, placement, markers)
             except BaseException as error:
                 with self._results_lock:
                     self._results.pop((clip.device, key), None)
                 mine.set_exception(error)
                 raise
+            if result.status == "retry_after_markers":  # nothing was pasted: the second photo comes with the same key
+                with self._results_lock:
+                    self._results.pop((clip.device, key), None)
+            mine.set_result(result)
         return first.result()
 
     def _paste(

@@ -59,10 +59,13 @@ export async function aim(frame, clip, placement, signal) {
   }
 }
 
-/** Paste; the same key is sent again after a lost connection, so that the cut-out never lands twice. Resolves to the agent's object. */
-export function paste(view, clip, placement, key, {signal, onRetry}) {
+/**
+ * Paste; the same key is sent again after a lost connection, so that the cut-out never lands twice. With `markers` the computer may
+ * ask for a second photo, of marks that it shows. Resolves to the agent's object.
+ */
+export function paste(view, clip, placement, key, {signal, onRetry, markers}) {
   const once = async () => {
-    const body = form({view, clip, placement: JSON.stringify(placement), key});
+    const body = form({view, clip, placement: JSON.stringify(placement), key, markers: markers ? "1" : null});
     const response = await sent("/paste", {method: "POST", body, signal});
     const answer = await response.clone().json().catch(() => null);
     if (!answer?.status) throw await refusal(response, "paste");
@@ -139,6 +142,7 @@ const json = (value) => ({method: "POST", headers: {"Content-Type": "application
 
 export function pause(ms, signal) {
   return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(new Cancelled());
     const timer = setTimeout(resolve, ms);
     signal?.addEventListener("abort", () => { clearTimeout(timer); reject(new Cancelled()); }, {once: true});
   });

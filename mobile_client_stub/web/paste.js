@@ -14,7 +14,8 @@ const FRAME_LONG_SIDE = 640;
 const FRAME_QUALITY = 0.72;
 const FRAME_MS = 100;
 const VIEW_QUALITY = 0.9;
-const MARKER_ROUNDS = 2;
+const MARKS_SEEN_MS = 450;
+const QUESTION_MS = 1800;
 
 const frame = document.createElement("canvas");
 
@@ -74,40 +75,65 @@ function aimed(answer, misses) {
   }
 }
 
-/** Send the view and paste. `key` names this paste: sent again, it does not land twice. */
-async function send(clip, key, round = 0) {
-  performance.mark("paste-tap");
-  const abort = new AbortController();
+/** Send the view and paste. `key` names this paste: sent again, it does not land twice. `marked`: the screen shows its marks. */
+async function send(clip, key, marked = false) {
+  if (!marked) performance.mark("paste-tap");
+  const abort = new AbortController(), answered = new AbortController();
   const at = {...floating.at};
   if (!session.file) freeze();
   const {fitted} = looked();
   const back = () => { abort.abort(); again(clip, at); };
   enter({name: "pasting", back});
   show.ring(at);
-  show.flash();
+  if (!marked) show.flash();
   show.buzz(12);
-  show.pill(round ? "Looking again, with markers on the screen…" : "Finding the place…", "busy");
+  show.pill(marked ? "Reading the marks…" : "Finding the place…", "busy");
+  tellOfQuestion(answered.signal);
   try {
     const view = await jpeg($("photo"), VIEW_QUALITY);
     const where = placement(fitted, at, 1);
     const onRetry = () => show.pill("Connection lost. Trying again…", "warn");
-    const answer = await delivered(clip, view, where, key, {signal: abort.signal, onRetry});
+    const answer = await delivered(clip, view, where, key, {signal: abort.signal, onRetry, markers: !marked && !session.file});
+    answered.abort();
     show.ring(null);
     if (answer.status === "pasted") return pasted(clip, answer, at);
-    if (answer.status === "retry_after_markers" && round < MARKER_ROUNDS && !session.file) {
-      thaw();
-      await agent.pause(350, abort.signal);
-      return await send(clip, `${key}-${round + 1}`, round + 1);
-    }
+    if (answer.status === "retry_after_markers" && !marked) return await lookAtMarks(clip, key, abort.signal);
     throw new agent.Failure(answer.status === "failed" ? "paste" : "locate", answer.message, {
       code: answer.reason ?? "",
-      title: answer.status === "failed" ? "It was not pasted" : "The place was not found",
-      next: "The cut-out is kept.",
+      title: titleOf(answer),
+      next: answer.reason === "not_allowed" ? "" : "The cut-out is kept.",
     });
   } catch (failure) {
+    answered.abort();
     show.ring(null);
     if (abort.signal.aborted) return;
     report(failure, "paste", {again: () => again(clip, at), otherwise: home, clip});
+  }
+}
+
+function titleOf({status, reason}) {
+  if (reason === "not_allowed") return "It was not allowed";
+  return status === "failed" ? "It was not pasted" : "The place was not found";
+}
+
+/** The computer shows marks for a moment, from before it answers on: the second photo is taken once the camera has seen them. */
+async function lookAtMarks(clip, key, signal) {
+  thaw();
+  show.pill("Hold still: the screen shows marks…", "busy");
+  show.buzz(10, 40, 10);
+  await agent.pause(MARKS_SEEN_MS, signal);
+  await send(clip, key, true);
+}
+
+/** A paste that takes long may wait for a yes at the computer: say so. */
+async function tellOfQuestion(signal) {
+  try {
+    for (;;) {
+      await agent.pause(QUESTION_MS, signal);
+      if ((await agent.status()).asking && !signal.aborted) show.pill(`Allow it on ${agent.agent.name}: it asks first`, "busy");
+    }
+  } catch {
+    // answered, given up, or not reached: the paste itself says so
   }
 }
 

@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 import requests
 
+from desktop_agent.geometry import Placement, Point
 from desktop_agent.listener import listening
 from desktop_agent.runtime import Options, Running, running
 from desktop_agent.screen import PictureScreen
 from desktop_agent.tls import local_addresses
 from mobile_client_stub.camera import Conditions, Shot, SimulatedCamera
+from tests.e2e.desktop import wait_for
 from tests.e2e.phone import CAMERA_SIZE, CHROMIUM, RGB, FakeCamera, browser, look_again, on_stage, phone, state
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 SAMPLES = Path(__file__).parents[2] / "mobile_client_stub" / "samples"
 AIM = (1246.0, 597.0)
+WHOLE = Placement(Point(960.0, 540.0))
 LANDING_PX = 4.0
 """The outline of what changed on the screen is a coarse measure: a pixel or two are its own."""
 pytestmark = [
@@ -65,10 +68,12 @@ class Story:
         self.page.get_by_role("button", name="Use this").click()
         state(self.page, "floating")
 
-    def point(self, seed: int = 1) -> Shot:
-        """Hold the phone before the screen."""
+    def point(self, seed: int = 1, picture: RGB | None = None) -> Shot:
+        """Hold the phone before the screen, or before another picture."""
         conditions = replace(Conditions.sample(np.random.default_rng(seed)), view_size=CAMERA_SIZE)
-        shot = SimulatedCamera(seed).shoot(self.screen.picture, AIM, conditions=conditions)
+        shot = SimulatedCamera(seed).shoot(
+            self.screen.picture if picture is None else picture, AIM, conditions=conditions
+        )
         self.camera.show(shot.view)
         look_again(self.page)
         return shot
@@ -303,6 +308,61 @@ def test_a_view_of_something_else_says_why_and_keeps_the_cutout(story: Story) ->
     assert story.page.locator("#card-hops .failed").inner_text().strip() == "screen"
     story.page.get_by_role("button", name="Try again").click()
     state(story.page, "floating")
+
+
+def test_marks_help_where_the_place_alone_cannot_be_recognised(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "desktop_agent.on_screen.MARKER_SECONDS", 100.0
+    )  # the simulated camera is slower than a phone's
+    story.screen.paste(np.dstack([np.full((1080, 1920, 3), 90, np.uint8), np.full((1080, 1920), 255, np.uint8)]), WHOLE)
+    story.pair()
+    story.copy()
+    story.pinch(0.3)
+    story.camera.show(np.full((1280, 720, 3), 90, np.uint8))
+    look_again(story.page)
+    answers: list[int] = []
+    shots: list[Shot] = []
+
+    def watched(route: Any) -> None:
+        """When the marks are on the screen, the camera sees them."""
+        response = route.fetch()
+        answers.append(response.status)
+        if response.status == 409:
+            shots.append(story.point(picture=story.screen.shown))
+        route.fulfill(response=response)
+
+    story.page.route("**/paste", watched)
+    story.page.get_by_role("button", name="Paste here").click()
+    story.page.wait_for_selector("#landed:not([hidden])")
+    assert answers == [409, 200]
+    (shot,) = shots
+    wanted = shot.projection.to_screen([[value + 0.5 for value in story.floating_at()]])[0] - 0.5
+    clip = story.running.agent.clips.all()[0]
+    rgba = cv2.imdecode(np.frombuffer(story.running.agent.clips.png(clip), np.uint8), cv2.IMREAD_UNCHANGED)
+    place = landed(np.full((1080, 1920, 3), 90, np.uint8), story.screen.picture, rgba)
+    assert np.hypot(place[0] - wanted[0], place[1] - wanted[1]) < LANDING_PX
+
+
+def test_a_computer_that_asks_first_is_waited_for(story: Story) -> None:
+    story.pair()
+    story.copy()
+    story.point()
+    story.locked()
+    oversight = story.running.agent.oversight
+    assert oversight is not None
+    oversight.asks = True
+    story.page.get_by_role("button", name="Paste here").click()
+    story.page.wait_for_function("() => document.getElementById('pill-text').textContent.includes('asks first')")
+    (question,) = oversight.public()["questions"]
+    oversight.answer(question["id"], False)
+    story.page.wait_for_selector("#card:not([hidden])")
+    assert story.page.inner_text("#card-title") == "It was not allowed"
+    story.page.get_by_role("button", name="Try again").click()
+    story.locked()
+    story.page.get_by_role("button", name="Paste here").click()
+    wait_for(lambda: bool(oversight.public()["questions"]), 60, "nobody was asked")
+    oversight.answer(oversight.public()["questions"][0]["id"], True)
+    story.page.wait_for_selector("#landed:not([hidden])")
 
 
 def test_a_revoked_phone_is_told_to_scan_again(story: Story) -> None:
