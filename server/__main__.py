@@ -16,6 +16,7 @@ from server.engine import Engine, service, supervisor
 from server.engine import device as devices
 from server.errors import BadInput, BadOption, NoObject, ServerError
 from server.evaluation.command import evaluate
+from server.face import Face, face_options, keys_command
 from server.images import Limits, decode, encode_png
 from server.segmenter import Segmenter, Tap
 from server.training.command import train_command
@@ -35,6 +36,7 @@ NO_OBJECT_EXIT = 3
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option("--supervise", is_flag=True, help="Start the server again when its process dies.")
+@face_options
 @click.pass_context
 def main(
     context: click.Context,
@@ -45,6 +47,7 @@ def main(
     host: str,
     port: int,
     supervise: bool,
+    face: Face,
 ) -> None:
     """Cut objects out of photographs: a server, and the same on the command line."""
     if context.invoked_subcommand:
@@ -58,16 +61,25 @@ def main(
             sys.exit(supervisor.supervise(itself, host, port))
         engine = Engine(model, weights=weights, device=device)
         settings = Settings(
-            model=model, device=device, cut=engine.cut, ready=engine.ready, metrics=engine.metrics.registry
+            model=model,
+            device=device,
+            cut=engine.cut,
+            ready=engine.ready,
+            metrics=engine.metrics.registry,
+            **face.settings(),
         )
-        service.serve(create_app(settings), engine, host, port, lambda *address: _announce(model, *address))
+        tls = face.tls()
+        with face.around() as serves:
+
+            def ready(bound_host: str, bound_port: int) -> None:
+                where = face.describe(bound_host, bound_port)
+                click.echo(f"Serving model '{model}' at {where} (POST /v1/cut); stop with Ctrl+C.")
+                serves(bound_host, bound_port)
+
+            service.serve(create_app(settings), engine, host, port, ready, tls)
     except OSError as error:
         raise click.ClickException(f"Cannot listen on {host}:{port} ({error}): choose another --port.") from error
     click.echo("Stopped.")
-
-
-def _announce(model: str, host: str, port: int) -> None:
-    click.echo(f"Serving model '{model}' at http://{host}:{port} (POST /v1/cut); stop with Ctrl+C.")
 
 
 @main.command("cut")
@@ -224,6 +236,7 @@ def models_command(as_json: bool) -> None:
 
 main.add_command(evaluate)
 main.add_command(weights)
+main.add_command(keys_command)
 main.add_command(train_command)
 
 

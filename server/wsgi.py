@@ -16,6 +16,7 @@ from cheroot import wsgi
 from cheroot.server import HTTPConnection, HTTPRequest
 
 from server.engine.client import answering, closed_by_peer
+from server.tls import TlsAdapter
 
 GRACE_SECONDS = 10.0
 SLOWEST_BYTES_PER_SECOND = 32 << 10
@@ -147,7 +148,13 @@ class _Server(wsgi.Server):
 
 @contextmanager
 def serving(
-    app: Any, host: str, port: int, *, threads: int = 10, before_stop: Callable[[], object] = lambda: None
+    app: Any,
+    host: str,
+    port: int,
+    *,
+    threads: int = 10,
+    before_stop: Callable[[], object] = lambda: None,
+    tls: TlsAdapter | None = None,
 ) -> Iterator[tuple[str, int]]:
     """Serve the application in the background; yields the address (useful with port 0). Raises ``OSError`` if it is taken.
 
@@ -157,6 +164,7 @@ def serving(
     server = _Server(
         (host, port), app, numthreads=threads, request_queue_size=BACKLOG, timeout=IDLE_SECONDS, server_name=host
     )
+    server.ssl_adapter = tls
     server.keep_alive_conn_limit = 4 * threads
     server.slow_senders = _SlowSenders()
     thread = threading.Thread(target=server.serve, name="arcp-server")

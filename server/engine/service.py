@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from server.engine.engine import Engine, running
+from server.tls import TlsAdapter
 from server.wsgi import serving
 
 SPARE_THREADS = 16
@@ -22,7 +23,14 @@ LIFELINE = "ARCP_LIFELINE_FD"
 """Environment variable: a socket to the supervisor."""
 
 
-def serve(app: Any, engine: Engine, host: str, port: int, announce: Callable[[str, int], None]) -> None:
+def serve(
+    app: Any,
+    engine: Engine,
+    host: str,
+    port: int,
+    announce: Callable[[str, int], None],
+    tls: TlsAdapter | None = None,
+) -> None:
     """Warm the engine up, then answer until SIGTERM, Ctrl+C or the supervisor's end. Raises ``OSError`` for a taken port."""
     stop = _Stop()
     previous = {number: signal.signal(number, stop.on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -35,6 +43,7 @@ def serve(app: Any, engine: Engine, host: str, port: int, announce: Callable[[st
                 port,
                 threads=engine.options.queue + SPARE_THREADS,
                 before_stop=lambda: engine.drain(DRAIN_SECONDS),
+                tls=tls,
             ) as address,
         ):
             announce(*address)
