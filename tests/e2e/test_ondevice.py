@@ -20,7 +20,8 @@ from mobile_client_stub.web_assets import web_assets
 from server.segmenters.lite import WEIGHTS
 from tests.e2e.desktop import wait_for
 from tests.e2e.phone import CAMERA_SIZE, CHROMIUM, on_stage, state
-from tests.e2e.test_phone import Story, options, story
+from tests.e2e.story import Story
+from tests.e2e.test_phone import options, story
 
 __all__ = ["options", "story"]
 pytestmark = [
