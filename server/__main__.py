@@ -11,14 +11,14 @@ import click
 
 from server import registry
 from server.app import Settings, create_app, parse_tap
-from server.cutout import Cutout, Stopwatch, cut
+from server.cutout import GLASS, MODES, Cutout, Stopwatch, cut
 from server.engine import Engine, service, supervisor
 from server.engine import device as devices
 from server.errors import BadInput, BadOption, NoObject, ServerError
 from server.evaluation.command import evaluate
 from server.face import Face, face_options, keys_command
 from server.images import Limits, decode, encode_png
-from server.segmenter import Segmenter, Tap
+from server.segmenter import Segmenter
 from server.training.command import train_command
 from server.weights.command import weights
 
@@ -89,6 +89,17 @@ def main(
 @click.option("--weights", type=click.Path(path_type=Path))
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--tap", metavar="X,Y", help="Pixel of the upright image on the object that is meant.")
+@click.option(
+    "--mode",
+    type=click.Choice(MODES),
+    default="object",
+    show_default=True,
+    help="ink: a drawing without its paper; sheet: the rectified paper.",
+)
+@click.option("--refine", is_flag=True, help="Spend more time on the boundary.")
+@click.option("--matting", is_flag=True, help="Opacity of hair, fur and the like.")
+@click.option("--glass", type=click.Choice(GLASS), default="auto", show_default=True, help="Keep glass transparent.")
+@click.option("--post-process", is_flag=True, help="Sharpen and smooth the map.")
 @click.option("--crop", is_flag=True, help="Crop to the object instead of keeping the photo's size.")
 @click.option("--only-mask", is_flag=True, help="Write the 8-bit grey map instead of the cut-out.")
 @click.option(
@@ -104,6 +115,11 @@ def cut_command(
     weights: Path | None,
     device: str,
     tap: str | None,
+    mode: str,
+    refine: bool,
+    matting: bool,
+    glass: str,
+    post_process: bool,
     crop: bool,
     only_mask: bool,
     bgcolor: str | None,
@@ -118,7 +134,14 @@ def cut_command(
         raise BadOption("--only-mask writes a grey map: leave out --bgcolor.")
     job = _Job(
         registry.load(model, weights=weights, device=device),
-        parse_tap(tap),
+        {
+            "tap": parse_tap(tap),
+            "mode": mode,
+            "refine": refine,
+            "matting": matting,
+            "glass": glass,
+            "post_process": post_process,
+        },
         crop,
         only_mask,
         _color(bgcolor),
@@ -136,14 +159,20 @@ class _Job:
     def __init__(
         self,
         segmenter: Segmenter,
-        tap: Tap | None,
+        options: dict[str, Any],
         crop: bool,
         only_mask: bool,
         bgcolor: tuple[int, int, int] | None,
         as_json: bool,
         to_stdout: bool,
     ) -> None:
-        self.segmenter, self.tap, self.crop, self.only_mask, self.bgcolor = segmenter, tap, crop, only_mask, bgcolor
+        self.segmenter, self.options, self.crop, self.only_mask, self.bgcolor = (
+            segmenter,
+            options,
+            crop,
+            only_mask,
+            bgcolor,
+        )
         self.as_json, self.to_stdout = as_json, to_stdout
 
     def single(self, source: str, out: str) -> int:
@@ -183,7 +212,7 @@ class _Job:
         clock = Stopwatch()
         with clock.stage("decode"):
             image = decode(data)
-        cutout = cut(image, self.segmenter, tap=self.tap)
+        cutout = cut(image, self.segmenter, **self.options)
         with clock.stage("encode"):
             encoded = encode_png(self.pixels(cutout))
         summary = cutout.summary()

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.edges import enlarged
+from server.edges import enlarged, stretched
 from server.errors import BadOption, NoObject
 from server.foreground import estimate_foreground
 from server.images import RGBA
@@ -141,15 +141,25 @@ def cut(
         return cut_sheet(image, segmenter, tap, clock)
     with clock.stage("predict"):
         view = look(image, segmenter, tap, refine=refine)
+    methods: dict[str, str] = {}
+    glass_mask: Mask | None = None
+    if glass != "off":
+        from server.glass import glass_of
+
+        with clock.stage("glass"):
+            found = glass_of(view, glass)
+        if found is not None:
+            methods["glass"], glass_mask = found
+            probability = np.maximum(view.mask if view.region is not None else np.float32(0), glass_mask)
+            view = View(view.picture, np.asarray(probability, np.float32), probability > 0)
     if view.region is None:
         raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
-    methods: dict[str, str] = {}
     with clock.stage("boundary"):
         window, alpha = _alpha(image, view, refine, matting, post_process, methods)
     if not alpha.any():
         raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
     with clock.stage("compose"):
-        return _compose(image, view, window, alpha, segmenter.name, methods, clock)
+        return _compose(image, view, window, alpha, glass_mask, segmenter.name, methods, clock)
 
 
 def _alpha(
@@ -195,6 +205,7 @@ def _compose(
     view: View,
     window: Window,
     alpha: NDArray[np.uint8],
+    glass: Mask | None,
     model: str,
     methods: dict[str, str],
     clock: Stopwatch,
@@ -203,6 +214,12 @@ def _compose(
     box = Box(window.left + left, window.top + top, window.left + left + width, window.top + top + height)
     alpha = np.ascontiguousarray(alpha[top : top + height, left : left + width])
     colours = estimate_foreground(image[box.top : box.bottom, box.left : box.right], alpha)
+    if glass is not None:
+        from server.glass import continued_background, seen_through
+
+        behind = continued_background(view.picture, view.mask)
+        here = Window(*box.as_list())
+        colours, alpha = seen_through(colours, alpha, stretched(glass, image, here), stretched(behind, image, here))
     rgba = np.empty((height, width, 4), np.uint8)
     cv2.mixChannels([np.ascontiguousarray(colours), alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
     rgba[alpha == 0] = 0
@@ -211,8 +228,14 @@ def _compose(
         box=box,
         image_size=(image.shape[1], image.shape[0]),
         coverage=float(alpha.sum(dtype=np.int64)) / 255 / image.shape[0] / image.shape[1],
-        score=float(view.mask[view.mask > OBJECT_THRESHOLD].mean()),
+        score=_score(view.mask),
         model=model,
         methods=methods,
         timings_ms=clock.timings_ms,
     )
+
+
+def _score(mask: Mask) -> float:
+    """The mean probability over the object; a matte may leave some where the map is low everywhere."""
+    solid = mask[mask > OBJECT_THRESHOLD]
+    return float(solid.mean()) if solid.size else float(mask.max())

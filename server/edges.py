@@ -6,6 +6,8 @@ and "Fast Guided Filter" (2015).
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -109,13 +111,13 @@ def enlarged(small: RGB, mask: Mask, large: RGB, window: Window, radius: int = 4
     """
     scale = np.array([mask.shape[1] / large.shape[1], mask.shape[0] / large.shape[0]])
     levels = np.rint(mask * 255).astype(np.uint8)
-    alpha = _stretched(levels, scale, window, cv2.INTER_LINEAR)
+    alpha = stretched(levels, large, window)
     if mask.shape == large.shape[:2]:
         return alpha
     edge = cv2.morphologyEx((mask > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     edge |= ((levels > 2) & (levels < 253)).astype(np.uint8)
     edge = cv2.dilate(edge, np.ones((3, 3), np.uint8))
-    ys, xs = np.nonzero(_stretched(edge, scale, window, cv2.INTER_NEAREST))
+    ys, xs = np.nonzero(stretched(edge, large, window, cv2.INTER_NEAREST))
     if not len(ys):
         return alpha
     a, b = LocalLinear(small * np.float32(1 / 255), radius, EPSILON / 25).coefficients(mask)
@@ -128,19 +130,16 @@ def enlarged(small: RGB, mask: Mask, large: RGB, window: Window, radius: int = 4
     return alpha
 
 
-def _stretched(
-    plane: NDArray[np.uint8], scale: NDArray[np.float64], window: Window, interpolation: int
-) -> NDArray[np.uint8]:
-    """The part of a small plane under ``window`` of the large picture, at that picture's resolution."""
+def stretched(plane: Any, large: RGB, window: Window, interpolation: int = cv2.INTER_LINEAR) -> Any:
+    """The part of a small plane (hxw or hxwxC) under ``window`` of the large picture, at that picture's resolution."""
+    scale = np.array([plane.shape[1] / large.shape[1], plane.shape[0] / large.shape[0]])
     offset = (np.array([window.left, window.top]) + 0.5) * scale - 0.5
-    return np.asarray(
-        cv2.warpAffine(
-            plane,
-            np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]]),
-            (window.right - window.left, window.bottom - window.top),
-            flags=interpolation | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+    return cv2.warpAffine(
+        plane,
+        np.array([[scale[0], 0, offset[0]], [0, scale[1], offset[1]]]),
+        (window.right - window.left, window.bottom - window.top),
+        flags=interpolation | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 

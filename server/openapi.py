@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from server.cutout import GLASS, MODES
 from server.dialects import fields, removebg
 from server.dialects.canvas import LENGTH
 from server.dialects.ours import OUTPUTS
@@ -101,6 +102,11 @@ def _ours() -> Schema:
             "image": PICTURE,
             "tap": TAP,
             "model": MODEL,
+            "mode": {**_choice("object", MODES), "description": "An object, ink without paper, a sheet"},
+            "refine": {**FLAG, "description": "More time for the boundary"},
+            "matting": {**FLAG, "description": "Opacity of hair, fur and the like"},
+            "glass": {**_choice("auto", GLASS), "description": "Keep glass transparent"},
+            "post_process": {**FLAG, "description": "Sharpen and smooth the map"},
             "crop": FLAG,
             "output": {**_choice("cutout", OUTPUTS), "description": "RGBA, or the mask as 8-bit grey"},
         },

@@ -10,6 +10,7 @@ from typing import Any
 from flask import request
 from PIL import ImageColor
 
+from server.cutout import GLASS, MODES
 from server.errors import BadInput, BadOption, FetchFailed
 from server.images import Limits, decode, encode_png
 from server.observe import clock
@@ -25,7 +26,14 @@ RGBAColor = tuple[int, int, int, int]
 
 def cut_options(values: Mapping[str, str]) -> dict[str, Any]:
     """The keyword arguments of ``server.cutout.cut`` that a form or query names."""
-    return {"tap": parse_tap(values.get("tap"))}
+    return {
+        "tap": parse_tap(values.get("tap")),
+        "mode": choice(values, "mode", MODES, "object"),
+        "refine": flag(values, "refine"),
+        "matting": flag(values, "matting"),
+        "glass": choice(values, "glass", GLASS, "auto"),
+        "post_process": flag(values, "post_process"),
+    }
 
 
 def uploaded(name: str) -> bytes:
