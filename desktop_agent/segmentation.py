@@ -54,7 +54,7 @@ class EmbeddedSegmentation:
         try:
             with clock.stage("decode"):
                 image = server.decode(photo)
-            cutout = server.cut(image, server.load(model or server.DEFAULT_MODEL), tap=tap)
+            cutout = server.cut(image, server.load(model or server.DEFAULT_MODEL), tap=tap, mode=mode, glass="auto")
             with clock.stage("encode"):
                 png = server.encode_png(cutout.rgba)
         except server.ServerError as error:
@@ -121,8 +121,11 @@ class RemoteSegmentation:
 
 
 def _check_mode(mode: str) -> None:
-    if mode != "object":
-        raise AgentError(f"mode '{mode[:20]}' is not known here: send mode=object.", code="bad_option", status=400)
+    from server.cutout import MODES
+
+    if mode not in MODES:
+        known = ", ".join(MODES)
+        raise AgentError(f"mode '{mode[:20]}' is not known here: send one of {known}.", code="bad_option", status=400)
 
 
 def _result(png: bytes, summary: dict[str, Any], name: str, extra_ms: dict[str, float]) -> CutResult:
