@@ -220,9 +220,9 @@ def _compose(
         behind = continued_background(view.picture, view.mask)
         here = Window(*box.as_list())
         colours, alpha = seen_through(colours, alpha, stretched(glass, image, here), stretched(behind, image, here))
+    visible = cv2.bitwise_and(colours, colours, mask=alpha)
     rgba = np.empty((height, width, 4), np.uint8)
-    cv2.mixChannels([np.ascontiguousarray(colours), alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
-    rgba[alpha == 0] = 0
+    cv2.mixChannels([visible, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
     return Cutout(
         rgba=rgba,
         box=box,

@@ -117,12 +117,14 @@ def enlarged(small: RGB, mask: Mask, large: RGB, window: Window, radius: int = 4
     edge = cv2.morphologyEx((mask > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     edge |= ((levels > 2) & (levels < 253)).astype(np.uint8)
     edge = cv2.dilate(edge, np.ones((3, 3), np.uint8))
-    ys, xs = np.nonzero(stretched(edge, large, window, cv2.INTER_NEAREST))
-    if not len(ys):
+    xs, ys = positions(stretched(edge, large, window, cv2.INTER_NEAREST))
+    if not len(xs):
         return alpha
     a, b = LocalLinear(small * np.float32(1 / 255), radius, EPSILON / 25).coefficients(mask)
     sampled = sample(
-        np.dstack([a, b]), (xs + window.left + 0.5) * scale[0] - 0.5, (ys + window.top + 0.5) * scale[1] - 0.5
+        np.dstack([a, b]),
+        xs * np.float32(scale[0]) + np.float32((window.left + 0.5) * scale[0] - 0.5),
+        ys * np.float32(scale[1]) + np.float32((window.top + 0.5) * scale[1] - 0.5),
     )
     colours = large[window.slices][ys, xs].astype(np.float32)
     opacity = np.einsum("ij,ij->i", sampled[:, :3], colours) + sampled[:, 3] * np.float32(255)
@@ -141,6 +143,12 @@ def stretched(plane: Any, large: RGB, window: Window, interpolation: int = cv2.I
         flags=interpolation | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def positions(marked: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """x and y of the pixels that are not 0; several times faster than numpy's ``nonzero``."""
+    found = cv2.findNonZero(marked)
+    return (np.zeros(0, np.int32),) * 2 if found is None else (found[:, 0, 0], found[:, 0, 1])
 
 
 def sample(planes: Array, x: NDArray[np.floating], y: NDArray[np.floating]) -> Array:

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.edges import sample
+from server.edges import positions, sample
 from server.segmenter import RGB
 
 Array = NDArray[np.float32]
 
-SOLVER_SIDE = 640
+SOLVER_SIDE = 384
 COARSEST = 4
 REGULARISATION = 5e-3
 GRADIENT_WEIGHT = 0.1
@@ -31,23 +31,24 @@ def estimate_foreground(image: RGB, alpha: NDArray[np.uint8]) -> RGB:
     Where alpha is 0 the result is the colour that the nearest part of the object continues with.
     """
     height, width = alpha.shape
-    if not np.any((alpha > 0) & (alpha < 255)):
+    soft = cv2.inRange(alpha, 1, 254)
+    if not cv2.countNonZero(soft):
         return image
     factor = min(1.0, SOLVER_SIDE / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     small_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     foreground, background = _solve(small, small_alpha)
-    soft = (alpha > 0) & (alpha < 255)
-    ys, xs = np.nonzero(soft)
-    map_x = ((xs + 0.5) * (size[0] / width) - 0.5).astype(np.float32)
-    map_y = ((ys + 0.5) * (size[1] / height) - 0.5).astype(np.float32)
-    f, b = (sample(plane, map_x, map_y) for plane in (foreground, background))
-    a = alpha[soft].astype(np.float32)[:, None] / 255
-    observed = image[soft].astype(np.float32) / 255
+    xs, ys = positions(soft)
+    map_x = (xs + np.float32(0.5)) * np.float32(size[0] / width) - np.float32(0.5)
+    map_y = (ys + np.float32(0.5)) * np.float32(size[1] / height) - np.float32(0.5)
+    both = sample(np.dstack([foreground, background]), map_x, map_y)
+    f, b = both[:, :3], both[:, 3:]
+    a = alpha[ys, xs].astype(np.float32)[:, None] / 255
+    observed = image[ys, xs].astype(np.float32) / 255
     f += a * (observed - a * f - (1 - a) * b) / (a * a + (1 - a) * (1 - a))
     result = image.copy()
-    result[soft] = np.rint(np.clip(f, 0, 1) * 255).astype(np.uint8)
+    result[ys, xs] = np.clip(f * 255 + np.float32(0.5), 0, 255)
     return result
 
 
