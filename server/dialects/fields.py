@@ -40,7 +40,7 @@ def uploaded(name: str) -> bytes:
     """The bytes of the multipart file field; raises ``BadInput`` with the fields that were there instead."""
     upload = request.files.get(name)
     if upload is None:
-        there = ", ".join(sorted([*request.files, *request.form])[:8])[:80] or "none"
+        there = ", ".join(sorted(str(name) for name in [*request.files, *request.form])[:8])[:80] or "none"
         raise BadInput(
             f"The file field '{name}' is missing (fields found: {there}): send the picture there.", code="missing_field"
         )
