@@ -62,6 +62,7 @@ def application(**options: object) -> Iterator[tuple[str, subprocess.Popen[str]]
             process.kill()
             process.wait()
             reader.join()
+            process.stdout.close()
 
 
 def replicas(deployment: str, driver: subprocess.Popen[str]) -> list[int]:
