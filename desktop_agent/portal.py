@@ -111,6 +111,7 @@ class Portal:
     async def _disconnect(self) -> None:
         self._bus.disconnect()
         await self._bus.wait_for_disconnect()
+        await self._loop.shutdown_default_executor()
 
     def _signal(self, message: Any) -> None:
         from dbus_fast import MessageType
