@@ -1,4 +1,4 @@
-"""A real ``python -m server`` in its own process."""
+"""A real server in its own process."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ STARTS_WITHIN = 120.0
 class ServerProcess:
     """``url`` once it serves; ``lines`` is what it printed."""
 
-    def __init__(self, *options: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, *options: str, environment: dict[str, str] | None = None, module: str = "server") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "server", "--port", "0", *options],
+            [sys.executable, "-m", module, "--port", "0", *options],
             cwd=ROOT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {}),
             stdout=subprocess.PIPE,
@@ -64,9 +64,11 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def server_process(*options: str, environment: dict[str, str] | None = None) -> Iterator[ServerProcess]:
+def server_process(
+    *options: str, environment: dict[str, str] | None = None, module: str = "server"
+) -> Iterator[ServerProcess]:
     """Serving when the block begins, ended after it."""
-    server = ServerProcess(*options, environment=environment)
+    server = ServerProcess(*options, environment=environment, module=module)
     try:
         until(lambda: server.urls() or server.process.poll() is not None)
         assert server.urls(), "".join(server.lines)
