@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,12 +25,10 @@ class Finding:
 
 def examine() -> list[Finding]:
     """All checks that make sense on this platform."""
-    findings = [_python(), _segmentation(), _screen()]
-    if sys.platform == "linux":
-        findings += [_xlib(), _xclip()]
     from desktop_agent import hops
+    from desktop_agent.paste import checkup
 
-    return [*findings, _network(), *hops.examine()]
+    return [_python(), _segmentation(), _screen(), *checkup.examine(), _network(), *hops.examine()]
 
 
 def _python() -> Finding:
@@ -62,26 +58,6 @@ def _screen() -> Finding:
         )
     sizes = ", ".join(f"{shot.monitor.rect.width} x {shot.monitor.rect.height}" for shot in screenshots)
     return Finding("screen", True, f"{len(screenshots)} monitor(s): {sizes}")
-
-
-def _xlib() -> Finding:
-    try:
-        import Xlib
-    except ImportError:
-        return Finding("python-xlib", False, "not installed", "pip install 'python-xlib>=0.33'")
-    if tuple(Xlib.__version__) < (0, 33):
-        version = ".".join(map(str, Xlib.__version__))
-        fix = "pip uninstall python3-xlib && pip install --force-reinstall 'python-xlib>=0.33'"
-        return Finding("python-xlib", False, f"{version} is too old (the python3-xlib fork shadows it)", fix)
-    return Finding("python-xlib", True, ".".join(map(str, Xlib.__version__)))
-
-
-def _xclip() -> Finding:
-    if os.environ.get("WAYLAND_DISPLAY") and not os.environ.get("DISPLAY"):
-        return Finding("clipboard", False, "Wayland without XWayland", "Log in with an X11 session.", optional=True)
-    if shutil.which("xclip"):
-        return Finding("clipboard", True, "xclip")
-    return Finding("clipboard", False, "xclip is missing", "sudo apt install xclip   (or dnf, pacman)")
 
 
 def _network() -> Finding:

@@ -50,6 +50,11 @@ class Portal:
         """One method; its answer and the file descriptors with it. Raises ``PasteFailed``."""
         return self._run(self._call(INTERFACE + interface, member, signature, list(body)), CALL_SECONDS)
 
+    def version(self, interface: str) -> int:
+        """Of one of the portal's interfaces. Raises ``PasteFailed`` where the desktop does not have it."""
+        work = self._call("org.freedesktop.DBus.Properties", "Get", "ss", [INTERFACE + interface, "version"])
+        return int(self._run(work, CALL_SECONDS)[0][0])
+
     def request(
         self, interface: str, member: str, signature: str, *body: Any, options: dict[str, Any], what: str
     ) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class PictureScreen:
         Image.fromarray(self.picture).save(path)
 
 
-def open_screen(source: str = "auto") -> MssScreen | PictureScreen:
+def open_screen(source: str = "auto") -> ScreenSource:
     """``auto``: the monitors; ``virtual``: a built-in picture of a desktop; else a picture file.
 
     Raises ``ScreenUnavailable`` where there is no display or the file is no picture.
@@ -173,6 +173,10 @@ def open_screen(source: str = "auto") -> MssScreen | PictureScreen:
         return PictureScreen(draw_desktop())
     if source != "auto":
         return PictureScreen(_read_picture(Path(source)))
+    if sys.platform == "linux" and os.environ.get("WAYLAND_DISPLAY"):
+        from desktop_agent.screen_wayland import PortalScreen
+
+        return PortalScreen()
     if sys.platform == "linux" and not os.environ.get("DISPLAY"):
         raise ScreenUnavailable(f"There is no display here (DISPLAY is not set). {_advice()}")
     return MssScreen()

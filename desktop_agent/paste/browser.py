@@ -5,7 +5,10 @@ from __future__ import annotations
 from desktop_agent.paste.pointer_paste import PointerPasteDriver
 from desktop_agent.windows import Window
 
-BROWSERS = ("chromium", "google-chrome", "firefox", "brave-browser", "microsoft-edge", "navigator", "vivaldi", "opera")
+BROWSERS = (  # X11's classes, Windows' programs and macOS's names
+    "chromium", "google-chrome", "google chrome", "chrome.exe", "firefox", "navigator", "brave", "microsoft-edge",
+    "microsoft edge", "msedge.exe", "vivaldi", "opera", "safari",
+)  # fmt: skip
 
 
 class BrowserDriver(PointerPasteDriver):

@@ -140,7 +140,8 @@ class Watch:
             )
             if seen
             else PasteFailed(
-                f"“{self.window.title}” took the cut-out but shows no change: scroll to the page's middle and try again.",
+                f"“{self.window.title}” shows no change after the paste: it may be read-only, or show another part of the page. "
+                "Scroll to where you point and try again.",
                 code="nothing_changed",
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +15,16 @@ from desktop_agent.paste.browser import BrowserDriver
 from desktop_agent.paste.clipboard_driver import ClipboardDriver
 from desktop_agent.paste.closed_loop import Desk
 from desktop_agent.paste.driver import PasteDriver
+from desktop_agent.paste.file import FileDriver
 from desktop_agent.paste.gimp import GimpDriver
 from desktop_agent.paste.inkscape import InkscapeDriver
 from desktop_agent.paste.krita import KritaDriver
 from desktop_agent.paste.libreoffice import LibreOfficeDriver
+from desktop_agent.paste.photoshop import PhotoshopDriver
 from desktop_agent.paste.virtual import VirtualDriver
 from desktop_agent.paste.writer import WriterDriver
 from desktop_agent.screen import PictureScreen, ScreenSource
+from desktop_agent.screen_wayland import PortalScreen
 from desktop_agent.windows import Window, WindowProbe
 from desktop_agent.windows.null import NullProbe
 
@@ -48,27 +52,51 @@ def open_drivers(screen: ScreenSource, boards: BoardStore) -> Iterator[Drivers]:
     if isinstance(screen, PictureScreen):
         yield Drivers(NullProbe(), [VirtualDriver(screen)])
         return
-    if sys.platform != "linux":
-        yield Drivers(NullProbe(), [])
-        return
+    desk, own = _desk(screen)
+    try:
+        anywhere: list[PasteDriver] = [
+            PhotoshopDriver(desk),
+            BrowserDriver(desk),
+            FileDriver(),
+            ClipboardDriver(desk),
+        ]
+        yield Drivers(desk.windows, [BoardDriver(boards, screen), *own, *anywhere])
+    finally:
+        desk.clipboard.close()
+        if isinstance(screen, PortalScreen):
+            screen.close()
+
+
+def _desk(screen: ScreenSource) -> tuple[Desk, list[PasteDriver]]:
+    """This platform's windows, pointer, keys and clipboard, and the drivers that need more than those."""
+    if sys.platform == "win32":
+        from desktop_agent.input_win32 import Win32Input
+        from desktop_agent.paste.clipboard_win32 import Win32Clipboard
+        from desktop_agent.windows.win32 import Win32Probe
+
+        return Desk(screen, Win32Probe(), Win32Input(), Win32Clipboard()), []
+    if sys.platform == "darwin":
+        from desktop_agent.input_macos import MacInput
+        from desktop_agent.paste.clipboard_macos import MacClipboard
+        from desktop_agent.windows.macos import MacProbe
+
+        return Desk(screen, MacProbe(), MacInput(), MacClipboard()), []
+    if isinstance(screen, PortalScreen):
+        return _wayland_desk(screen), []
     from desktop_agent.input_x11 import X11Input
     from desktop_agent.paste.clipboard_x11 import X11Clipboard
     from desktop_agent.paste.drag_x11 import X11Drag
     from desktop_agent.windows.x11 import X11Probe
 
-    clipboard = X11Clipboard()
-    desk = Desk(screen, X11Probe(), X11Input(), clipboard)
-    try:
-        drivers: list[PasteDriver] = [
-            BoardDriver(boards, screen),
-            InkscapeDriver(desk),
-            GimpDriver(desk),
-            LibreOfficeDriver(desk, X11Drag()),
-            WriterDriver(desk),
-            KritaDriver(desk),
-            BrowserDriver(desk),
-            ClipboardDriver(desk),
-        ]
-        yield Drivers(desk.windows, drivers)
-    finally:
-        clipboard.close()
+    desk = Desk(screen, X11Probe(), X11Input(), X11Clipboard())
+    office = LibreOfficeDriver(desk, X11Drag())
+    return desk, [InkscapeDriver(desk), GimpDriver(desk), office, WriterDriver(desk), KritaDriver(desk)]
+
+
+def _wayland_desk(screen: PortalScreen) -> Desk:
+    from desktop_agent.input_wayland import PortalInput
+    from desktop_agent.paste.clipboard_wayland import PortalClipboard, WlClipboard
+    from desktop_agent.windows.wayland import WaylandProbe
+
+    clipboard = WlClipboard() if shutil.which("wl-copy") else PortalClipboard(screen.session)
+    return Desk(screen, WaylandProbe(screen.monitors), PortalInput(screen.session, screen.maps), clipboard)

@@ -104,7 +104,7 @@ class StandIn:
                     signature="h",
                     body=[0],
                     unix_fds=[theirs],
-                )  # fmt: skip
+                )
             )
             sent.add_done_callback(lambda _: os.close(theirs))  # the other side has its own copy by then
             return True
