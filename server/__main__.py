@@ -5,25 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from server import registry
 from server.app import Settings, create_app, parse_tap
-from server.cutout import GLASS, MODES, Cutout, Stopwatch, cut
+from server.cutout import GLASS, MODES
 from server.engine import Engine, service, supervisor
 from server.engine import device as devices
-from server.errors import BadInput, BadOption, NoObject, ServerError
+from server.errors import BadOption, ServerError
 from server.evaluation.command import evaluate
 from server.face import Face, face_options, keys_command
-from server.images import Limits, decode, encode_png
-from server.segmenter import Segmenter
+from server.folder import cut_folder, watch_folder
+from server.job import Job, parse_bgcolor, parse_size
 from server.training.command import train_command
 from server.weights.command import weights
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}
-NO_OBJECT_EXIT = 3
 
 
 @click.group(invoke_without_command=True)
@@ -105,6 +101,10 @@ def main(
 @click.option(
     "--bgcolor", metavar="COLOR", help="Lay the object on a colour (#rrggbb or a name) instead of transparency."
 )
+@click.option("--watch", is_flag=True, help="Of a folder also the pictures that arrive later, until Ctrl+C.")
+@click.option(
+    "--frames", metavar="WxH", help="IN is a stream of raw RGB frames of this size (ffmpeg's rawvideo, rgb24)."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON line an image on standard output (standard error with -o -)."
 )
@@ -123,6 +123,8 @@ def cut_command(
     crop: bool,
     only_mask: bool,
     bgcolor: str | None,
+    watch: bool,
+    frames: str | None,
     as_json: bool,
 ) -> None:
     """Cut the object out of IN: a file, a folder, or - for standard input.
@@ -132,7 +134,13 @@ def cut_command(
     """
     if only_mask and bgcolor:
         raise BadOption("--only-mask writes a grey map: leave out --bgcolor.")
-    job = _Job(
+    is_folder = source != "-" and Path(source).is_dir()
+    if watch and not is_folder:
+        raise BadOption("--watch needs a folder as IN.")
+    if frames and is_folder:
+        raise BadOption("--frames needs a file or - as IN.")
+    size = parse_size(frames)
+    job = Job(
         registry.load(model, weights=weights, device=device),
         {
             "tap": parse_tap(tap),
@@ -144,93 +152,13 @@ def cut_command(
         },
         crop,
         only_mask,
-        _color(bgcolor),
+        parse_bgcolor(bgcolor),
         as_json,
         out == "-",
     )
-    if source != "-" and Path(source).is_dir():
-        sys.exit(job.folder(Path(source), Path(out)))
-    sys.exit(job.single(source, out))
-
-
-class _Job:
-    """One call of ``cut`` with its options."""
-
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        options: dict[str, Any],
-        crop: bool,
-        only_mask: bool,
-        bgcolor: tuple[int, int, int] | None,
-        as_json: bool,
-        to_stdout: bool,
-    ) -> None:
-        self.segmenter, self.options, self.crop, self.only_mask, self.bgcolor = (
-            segmenter,
-            options,
-            crop,
-            only_mask,
-            bgcolor,
-        )
-        self.as_json, self.to_stdout = as_json, to_stdout
-
-    def single(self, source: str, out: str) -> int:
-        data = sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1) if source == "-" else _read(Path(source))
-        try:
-            encoded, summary = self.run(data)
-        except NoObject as error:
-            self.report(source, {"status": "no_object", "message": error.message}, error.message)
-            return NO_OBJECT_EXIT
-        if self.to_stdout:
-            sys.stdout.buffer.write(encoded)
-        else:
-            _write(Path(out), encoded)
-        self.report(source, summary, f"{source} -> {out}")
-        return 0
-
-    def folder(self, source: Path, out: Path) -> int:
-        if self.to_stdout:
-            raise BadOption("A folder needs a folder as output: give -o FOLDER.")
-        pictures = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURES)
-        if not pictures:
-            raise BadInput(f"There are no pictures in {source}.")
-        out.mkdir(parents=True, exist_ok=True)
-        failed = 0
-        for path in pictures:
-            try:
-                encoded, summary = self.run(_read(path))
-                _write(out / f"{path.stem}.png", encoded)
-                self.report(str(path), summary, f"{path} -> {out / f'{path.stem}.png'}")
-            except ServerError as error:
-                failed += 1
-                status = "no_object" if isinstance(error, NoObject) else "failed"
-                self.report(str(path), {"status": status, "message": error.message}, f"{path}: {error.message}")
-        return 1 if failed == len(pictures) else 0
-
-    def run(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
-        clock = Stopwatch()
-        with clock.stage("decode"):
-            image = decode(data)
-        cutout = cut(image, self.segmenter, **self.options)
-        with clock.stage("encode"):
-            encoded = encode_png(self.pixels(cutout))
-        summary = cutout.summary()
-        summary["timings_ms"].update({name: round(ms, 1) for name, ms in clock.timings_ms.items()})
-        return encoded, summary
-
-    def pixels(self, cutout: Cutout) -> Any:
-        if self.only_mask:
-            return cutout.rgba[..., 3] if self.crop else cutout.mask()
-        rgba = cutout.rgba if self.crop else cutout.full()
-        if self.bgcolor is None:
-            return rgba
-        alpha = rgba[..., 3:].astype("float32") / 255
-        return (rgba[..., :3] * alpha + (1 - alpha) * self.bgcolor + 0.5).astype("uint8")
-
-    def report(self, source: str, summary: dict[str, Any], sentence: str) -> None:
-        text = json.dumps({"image": source, **summary}) if self.as_json else sentence
-        click.echo(text, err=self.to_stdout or (not self.as_json and summary["status"] != "ok"))
+    if is_folder:
+        sys.exit((watch_folder if watch else cut_folder)(job, Path(source), Path(out)))
+    sys.exit(job.frames(source, out, size) if size else job.single(source, out))
 
 
 @main.command("models")
@@ -267,34 +195,6 @@ main.add_command(evaluate)
 main.add_command(weights)
 main.add_command(keys_command)
 main.add_command(train_command)
-
-
-def _color(text: str | None) -> tuple[int, int, int] | None:
-    if text is None:
-        return None
-    from PIL import ImageColor
-
-    try:
-        return ImageColor.getrgb(text)[:3]
-    except ValueError:
-        raise BadOption(f"'{text}' is not a colour: give #rrggbb or a name such as white.") from None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def run() -> None:

@@ -1,0 +1,195 @@
+"""One call of ``python -m server cut``: a picture, a pipe, or raw frames; ``server.folder`` does whole folders."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from server.cutout import Cutout, Stopwatch, cut
+from server.errors import BadInput, BadOption, NoObject, ServerError
+from server.images import Limits, decode, encode_png
+from server.segmenter import RGB, Segmenter
+
+NO_OBJECT_EXIT = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """``options`` are ``server.cutout.cut``'s; reports go to standard error where standard output carries the results."""
+
+    segmenter: Segmenter
+    options: dict[str, Any]
+    crop: bool
+    only_mask: bool
+    bgcolor: tuple[int, int, int] | None
+    as_json: bool
+    to_stdout: bool
+
+    def single(self, source: str, out: str) -> int:
+        """One picture; the exit code."""
+        data = sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1) if source == "-" else read(Path(source))
+        try:
+            encoded, summary = self.run(data)
+        except NoObject as error:
+            self.report_failure(source, error)
+            return NO_OBJECT_EXIT
+        if self.to_stdout:
+            sys.stdout.buffer.write(encoded)
+        else:
+            write(Path(out), encoded)
+        self.report(source, summary, f"{source} -> {out}")
+        return 0
+
+    def frames(self, source: str, out: str, size: tuple[int, int]) -> int:
+        """Raw RGB frames of ``size`` (width, height), one after the other, to numbered PNGs or raw RGBA (mask: grey) frames.
+
+        A frame without an object becomes an empty one and is reported: the number of frames stays. The exit code.
+        """
+        if self.crop:
+            raise BadOption("Frames keep their size: leave out --crop.")
+        if not self.to_stdout and not _takes_a_number(out):
+            raise BadOption("Frames need -o - or a pattern with a number such as -o frames/%04d.png.")
+        width, height = size
+        count = 0
+        with _opened(source) as stream:
+            while data := _read_exactly(stream, width * height * 3):
+                count += 1
+                if len(data) < width * height * 3:
+                    raise BadInput(
+                        f"Frame {count} is cut short ({len(data)} of {width * height * 3} bytes): is --frames {width}x{height} "
+                        "the video's size, and its format rgb24?"
+                    )
+                name = f"frame {count}"
+                target = "-" if self.to_stdout else out % count
+                pixels = self._frame(np.frombuffer(data, np.uint8).reshape(height, width, 3), name, target)
+                if self.to_stdout:
+                    sys.stdout.buffer.write(np.ascontiguousarray(pixels).tobytes())
+                else:
+                    write(Path(target), encode_png(pixels))
+        if count == 0:
+            raise BadInput("There was no frame on the input: pipe in 'ffmpeg -i VIDEO -f rawvideo -pix_fmt rgb24 -'.")
+        return 0
+
+    def run(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
+        """An encoded picture -> the encoded result and what ``--json`` tells of it."""
+        clock = Stopwatch()
+        with clock.stage("decode"):
+            image = decode(data)
+        cutout = cut(image, self.segmenter, **self.options)
+        with clock.stage("encode"):
+            encoded = encode_png(self.pixels(cutout))
+        summary = cutout.summary()
+        summary["timings_ms"].update({name: round(ms, 1) for name, ms in clock.timings_ms.items()})
+        return encoded, summary
+
+    def pixels(self, cutout: Cutout) -> NDArray[np.uint8]:
+        """The cut-out in the form that the options ask for."""
+        if self.only_mask:
+            return cutout.rgba[..., 3] if self.crop else cutout.mask()
+        return self._on_background(cutout.rgba if self.crop else cutout.full())
+
+    def report(self, source: str, summary: dict[str, Any], sentence: str) -> None:
+        text = json.dumps({"image": source, **summary}) if self.as_json else sentence
+        click.echo(text, err=self.to_stdout or (not self.as_json and summary["status"] != "ok"))
+
+    def report_failure(self, source: str, error: ServerError) -> None:
+        status = "no_object" if isinstance(error, NoObject) else "failed"
+        self.report(source, {"status": status, "message": error.message}, f"{source}: {error.message}")
+
+    def _frame(self, image: RGB, name: str, target: str) -> NDArray[np.uint8]:
+        try:
+            cutout = cut(image, self.segmenter, **self.options)
+        except NoObject as error:
+            self.report_failure(name, error)
+            empty = np.zeros((*image.shape[:2], 4), np.uint8)
+            return empty[..., 3] if self.only_mask else self._on_background(empty)
+        self.report(name, cutout.summary(), f"{name} -> {target}")
+        return self.pixels(cutout)
+
+    def _on_background(self, rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self.bgcolor is None:
+            return rgba
+        alpha = rgba[..., 3:].astype("float32") / 255
+        return np.asarray(rgba[..., :3] * alpha + (1 - alpha) * self.bgcolor + 0.5, dtype=np.uint8)
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """'1280x720' -> (width, height). Raises ``BadOption``."""
+    if text is None:
+        return None
+    width, _, height = text.lower().partition("x")
+    if not (width.isascii() and height.isascii() and width.isdigit() and height.isdigit()):
+        raise BadOption(f"--frames is WIDTHxHEIGHT such as 1280x720, not '{text[:40]}'.")
+    size = int(width[:6]), int(height[:6])
+    limits = Limits.from_environment()
+    if min(size) < 1 or max(size) > limits.max_side or size[0] * size[1] > limits.max_pixels:
+        raise BadOption(f"--frames {text[:40]} is no size that is cut here: give WIDTHxHEIGHT such as 1280x720.")
+    return size
+
+
+def parse_bgcolor(text: str | None) -> tuple[int, int, int] | None:
+    """'#rrggbb' or a name -> red, green, blue. Raises ``BadOption``."""
+    if text is None:
+        return None
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise BadOption(f"'{text}' is not a colour: give #rrggbb or a name such as white.") from None
+
+
+def read(path: Path) -> bytes:
+    """Raises ``BadInput``."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Whole or not at all. Raises ``BadInput``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def _opened(source: str) -> Iterator[BinaryIO]:
+    if source == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        with open(source, "rb") as file:
+            yield file
+    except OSError as error:
+        raise BadInput(f"{source} cannot be read: {error.strerror}.") from error
+
+
+def _read_exactly(stream: BinaryIO, size: int) -> bytes:
+    """``size`` bytes, fewer at the end: a pipe gives them in pieces."""
+    parts = []
+    while size > 0 and (part := stream.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _takes_a_number(pattern: str) -> bool:
+    try:
+        return pattern % 1 != pattern % 2
+    except (TypeError, ValueError):
+        return False
