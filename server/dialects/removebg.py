@@ -133,14 +133,10 @@ def _cut(image: RGB, values: Mapping[str, Any], settings: Settings) -> Cutout:
     height, width = image.shape[:2]
     roi = parse_roi(str(values.get("roi") or "0% 0% 100% 100%"), width, height)
     region = np.ascontiguousarray(image[roi.top : roi.bottom, roi.left : roi.right])
-    cutout = settings.cut_photo(region, **_transparency(values))
+    glass = "auto" if fields.flag(values, "semitransparency", default=True) else "off"
+    cutout = settings.cut_photo(region, glass=glass)
     clock().timings_ms.update(cutout.timings_ms)
     return in_roi(cutout, roi, (width, height))
-
-
-def _transparency(values: Mapping[str, Any]) -> dict[str, Any]:
-    fields.flag(values, "semitransparency", default=True)
-    return {}
 
 
 def _composed(cutout: Cutout, values: Mapping[str, Any], settings: Settings) -> RGBA:
