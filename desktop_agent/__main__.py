@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--server", metavar="URL", help="Segmentation server to use instead of the embedded model.")
+@click.option(
+    "--server",
+    metavar="URL",
+    help="Segmentation server instead of the embedded model; basnet+http://... for a basnet-http.",
+)
 @click.option("--server-key", metavar="KEY", help="Its API key.", envvar="ARCP_SERVER_KEY")
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address on which phones are served (https).")
 @click.option(

@@ -14,6 +14,7 @@ from typing import Any
 from desktop_agent.access import Access
 from desktop_agent.agent import Agent
 from desktop_agent.app import create_app
+from desktop_agent.basnet_http import open_server
 from desktop_agent.board import BoardStore, create_board
 from desktop_agent.clips import ClipStore
 from desktop_agent.desk import Tickets, create_desk
@@ -32,7 +33,7 @@ from desktop_agent.oversight import Oversight
 from desktop_agent.pairing import Invitation, Inviter
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import ScreenSource, open_screen
-from desktop_agent.segmentation import EmbeddedSegmentation, RemoteSegmentation
+from desktop_agent.segmentation import EmbeddedSegmentation
 from desktop_agent.tls import Certificate, given_certificate
 
 DEFAULT_PORT = 8765
@@ -98,7 +99,7 @@ def running(options: Options) -> Iterator[Running]:
     """The agent, serving until the context ends. Raises ``AgentError`` with what to do where a port or a screen is not there."""
     screen = open_screen(options.screen)
     found = None if options.server else FoundSegmentation(EmbeddedSegmentation(), home() / "server.json")
-    segmentation = found or RemoteSegmentation(options.server or "", options.server_key)
+    segmentation = found or open_server(options.server or "", options.server_key)
     boards = BoardStore(home() / "board")
     with ExitStack() as stack:
         drivers = stack.enter_context(open_drivers(screen, boards))

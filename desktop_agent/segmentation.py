@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import requests
 
 from desktop_agent.errors import AgentError, SegmentationFailed
 from desktop_agent.pinned import PinnedAdapter
+
+if TYPE_CHECKING:
+    from server.segmenter import Segmenter
 
 CONNECT_SECONDS = 4
 ANSWER_SECONDS = 60
@@ -43,7 +46,7 @@ class Segmentation(Protocol):
 class EmbeddedSegmentation:
     """The server's pipeline inside this process: no network, no GPU, no account."""
 
-    name = "embedded"
+    name: str = "embedded"
 
     def cut(self, photo: bytes, *, tap: tuple[float, float] | None, model: str | None, mode: str) -> CutResult:
         import server
@@ -54,7 +57,7 @@ class EmbeddedSegmentation:
         try:
             with clock.stage("decode"):
                 image = server.decode(photo)
-            cutout = server.cut(image, server.load(model or server.DEFAULT_MODEL), tap=tap, mode=mode, glass="auto")
+            cutout = server.cut(image, self.segmenter(model), tap=tap, mode=mode, glass="auto")
             with clock.stage("encode"):
                 png = server.encode_png(cutout.rgba)
         except server.ServerError as error:
@@ -62,6 +65,12 @@ class EmbeddedSegmentation:
             failed.title = error.title
             raise failed from error
         return _result(png, cutout.summary(), self.name, clock.timings_ms)
+
+    def segmenter(self, model: str | None) -> Segmenter:
+        """Where the maps come from. Raises ``ServerError``."""
+        import server
+
+        return server.load(model or server.DEFAULT_MODEL)
 
 
 class RemoteSegmentation:
