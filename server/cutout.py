@@ -213,7 +213,9 @@ def _compose(
     left, top, width, height = cv2.boundingRect(alpha)
     box = Box(window.left + left, window.top + top, window.left + left + width, window.top + top + height)
     alpha = np.ascontiguousarray(alpha[top : top + height, left : left + width])
-    colours = estimate_foreground(image[box.top : box.bottom, box.left : box.right], alpha)
+    colours = estimate_foreground(
+        image[box.top : box.bottom, box.left : box.right], alpha, _shrunken(view.picture, image, box)
+    )
     if glass is not None:
         from server.glass import continued_background, seen_through
 
@@ -233,6 +235,15 @@ def _compose(
         methods=methods,
         timings_ms=clock.timings_ms,
     )
+
+
+def _shrunken(picture: RGB, image: RGB, box: Box) -> RGB | None:
+    """The box in the small picture, None where the photo is that small itself."""
+    if picture.shape == image.shape:
+        return None
+    across, down = picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]
+    left, top = int(box.left * across), int(box.top * down)
+    return picture[top : max(top + 1, round(box.bottom * down)), left : max(left + 1, round(box.right * across))]
 
 
 def _score(mask: Mask) -> float:

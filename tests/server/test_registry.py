@@ -9,12 +9,13 @@ import pytest
 from server import registry
 from server.errors import BadOption, ModelUnavailable, UnknownModel
 from server.networks.catalogue import NETWORKS
+from server.segmenters.external import EXTERNALS
 
 PIPELINES = {"meticulousnet", "mobile-meticulousnet", "lite0-meticulousnet"}
 
 
 def test_every_network_and_pipeline_is_a_model() -> None:
-    assert set(registry.models()) == set(NETWORKS) | PIPELINES | {"grabcut", "lite"}
+    assert set(registry.models()) == set(NETWORKS) | PIPELINES | set(EXTERNALS) | {"grabcut", "lite"}
 
 
 def test_a_pipeline_adds_up_its_networks() -> None:
