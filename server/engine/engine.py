@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ class EngineOptions:
     """``queue`` pictures may wait, ``max_batch`` go together, a picture waits at most ``deadline_s`` seconds.
 
     ``queue_megapixels`` bounds the photos that wait, ``model_memory_mb`` the weights of loaded models (0: no limit),
-    ``workers`` the batches that run at once (0: one on a GPU, one for two cores on a CPU).
+    ``workers`` the batches that run at once (0: one on a GPU, one for two cores on a CPU). ``fast_gpu`` 0 keeps networks on a
+    GPU in fp32 and without CUDA graphs.
     """
 
     queue: int = 64
@@ -45,19 +46,19 @@ class EngineOptions:
     queue_megapixels: int = 800
     model_memory_mb: int = 4096
     workers: int = 0
+    fast_gpu: int = 1
 
     @classmethod
     def from_environment(cls) -> EngineOptions:
         """``ARCP_QUEUE``, ``ARCP_MAX_BATCH``, ``ARCP_DEADLINE_S``, ... override the defaults. Raises ``BadOption``."""
         given: dict[str, Any] = {}
-        for name, default in (("queue", cls.queue), ("max_batch", cls.max_batch), ("deadline_s", cls.deadline_s),
-                              ("queue_megapixels", cls.queue_megapixels), ("model_memory_mb", cls.model_memory_mb),
-                              ("workers", cls.workers)):  # fmt: skip
+        kinds: dict[str, type[Any]] = {field.name: type(field.default) for field in fields(cls)}
+        for name, kind in kinds.items():
             text = os.environ.get(f"ARCP_{name.upper()}")
             if text is None:
                 continue
             try:
-                given[name] = type(default)(text)
+                given[name] = kind(text)
                 if not 0 <= given[name] < 1e6:
                     raise ValueError(text)
             except ValueError:
@@ -143,7 +144,12 @@ class Engine:
         self.close()
 
     def _open(self, name: str) -> Segmenter:
-        return registry.find(name).load(self._weights if name == self.model else None, self.device)
+        segmenter = registry.find(name).load(self._weights if name == self.model else None, self.device)
+        if not self.options.fast_gpu or not devices.uses_gpu(self.device) or not hasattr(segmenter, "network"):
+            return segmenter
+        from server.backends.cuda import tuned
+
+        return tuned(segmenter)
 
     def _default_workers(self) -> int:
         return 1 if devices.uses_gpu(self.device) else max(1, (os.cpu_count() or 1) // 2)

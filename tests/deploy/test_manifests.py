@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from server.app import Settings, create_app
+from server.engine import EngineOptions
 from server.scale.options import ScaleOptions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +94,7 @@ def test_compose_fits_its_schema() -> None:
 
 
 def test_every_setting_named_in_deploy_is_one_that_the_server_reads() -> None:
-    known = everywhere(r"ARCP_[A-Z_]+") | {f"ARCP_{name.upper()}" for name in ("queue", "max_batch", "model_memory_mb")}
+    known = everywhere(r"ARCP_[A-Z_]+") | {f"ARCP_{field.name.upper()}" for field in fields(EngineOptions)}
     outside = {"ARCP_DOMAIN", "ARCP_ACME_EMAIL"}  # compose.yaml's own
     for path in DEPLOY.rglob("*"):
         if path.is_file():
