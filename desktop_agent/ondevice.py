@@ -52,7 +52,7 @@ def _state(folder: Path, pins: dict[str, Any]) -> dict[str, Any]:
     model = _model()
     missing = [name for name, wanted in pins["files"].items() if _digest(folder / name) != wanted]
     if missing or _digest(model) is None:
-        reason = f"Not set up: run '{SETUP}' on the computer." if missing else "The model is not installed."
+        reason = f"run '{SETUP}' on the computer to have it." if missing else "the model is not installed."
         return {"available": False, "reason": reason}
     runtime, wasm = pins["files"]
     files = {"runtime": folder / runtime, "wasm": folder / wasm, "model": model}

@@ -3,7 +3,7 @@
 const SHORT_MUTE_MS = 1500;
 
 export class Camera extends EventTarget {
-  #video; #stream = null; #facing = "environment"; #wanted = false; #opening = null; #lock = null;
+  #video; #stream = null; #facing = "environment"; #wanted = false; #opening = null; #lock = null; #resting = false;
 
   constructor(video) {
     super();
@@ -87,6 +87,15 @@ export class Camera extends EventTarget {
 
   async light(on) {
     await this.#track?.applyConstraints({advanced: [{torch: on}]}).catch(() => {});
+  }
+
+  /** While a frozen picture covers it, the live one needs no drawing. */
+  rest() { this.#resting = true; this.#video.pause(); }
+
+  wake() {
+    if (!this.#resting) return;
+    this.#resting = false;
+    this.#video.play().catch(() => {});
   }
 
   /** The picture as it is now, drawn on a canvas that is reduced to `longSide` at most. */

@@ -6,9 +6,11 @@ const TAP_PX = 10;
 const TAP_MS = 600;
 const FRAME_MARGIN = 12;
 const MIN_SHOWN = 24;
+const SHADOW_SIDE = 480;
+const SHADOW_REACH = 44;  // CSS pixels around the cut-out
 
 export class Floating extends EventTarget {
-  #stage; #group; #image; #frame; #pointers = new Map(); #pressed = null; #home = null; #url = null;
+  #stage; #group; #image; #frame; #shadow; #shadowed = 1; #pointers = new Map(); #pressed = null; #home = null; #url = null;
   at = null;
   movable = false;
 
@@ -16,7 +18,7 @@ export class Floating extends EventTarget {
     super();
     this.#stage = stage;
     this.#group = group;
-    [this.#image, this.#frame] = [group.querySelector("img"), group.querySelector("#frame")];
+    [this.#image, this.#frame, this.#shadow] = ["img", "#frame", "#shadow"].map((part) => group.querySelector(part));
     stage.addEventListener("pointerdown", (event) => this.#down(event));
     stage.addEventListener("pointermove", (event) => this.#move(event));
     for (const name of ["pointerup", "pointercancel"]) stage.addEventListener(name, (event) => this.#up(event));
@@ -31,10 +33,24 @@ export class Floating extends EventTarget {
     this.#image.src = this.#url;
     await this.#image.decode();
     this.#image.alt = words;
+    this.#castShadow(at.scale);
     this.#home = {...at};
     this.#group.hidden = false;
     this.#group.classList.remove("landing");
     this.place(at);
+  }
+
+  /** Its shadow and hairline, drawn once: a CSS filter would be computed anew for every frame of the live picture below. */
+  #castShadow(scale) {
+    const {naturalWidth: width, naturalHeight: height} = this.#image;
+    const k = this.#shadowed = Math.min(1, SHADOW_SIDE / Math.max(width, height)), css = k / scale;  // drawn pixels per CSS pixel
+    const margin = Math.ceil(SHADOW_REACH * css), away = 4 * SHADOW_SIDE;
+    Object.assign(this.#shadow, {width: Math.ceil(width * k) + 2 * margin, height: Math.ceil(height * k) + 2 * margin});
+    const drawing = this.#shadow.getContext("2d");
+    for (const [color, blur, down] of [["rgb(0 0 0 / 62%)", 26, 12], ["rgb(255 255 255 / 85%)", 1.6, 0]]) {
+      Object.assign(drawing, {shadowColor: color, shadowBlur: blur * css, shadowOffsetX: away, shadowOffsetY: down * css});
+      drawing.drawImage(this.#image, margin - away, margin, width * k, height * k);
+    }
   }
 
   hide() {
@@ -60,6 +76,7 @@ export class Floating extends EventTarget {
     const {naturalWidth: width, naturalHeight: height} = this.#image;
     this.#group.style.transform = `translate(${at.x}px, ${at.y}px)`;
     this.#image.style.transform = `rotate(${at.rotation}deg) scale(${at.scale}) translate(-50%, -50%)`;
+    this.#shadow.style.transform = `rotate(${at.rotation}deg) scale(${at.scale / this.#shadowed}) translate(-50%, -50%)`;
     const [w, h] = [width * at.scale + 2 * FRAME_MARGIN, height * at.scale + 2 * FRAME_MARGIN];
     Object.assign(this.#frame.style, {width: `${w}px`, height: `${h}px`, transform: `translate(-50%, -50%) rotate(${at.rotation}deg)`});
     this.dispatchEvent(new Event("moved"));

@@ -81,7 +81,7 @@ async function offerOndevice() {
   try {
     reason = ondevice.isOn() ? null : await ondevice.whyNot();
   } catch {
-    reason = "The computer is not reached now.";
+    reason = "the computer is not reached now.";
   }
   $("ondevice").hidden = Boolean(reason);
   $("ondevice-not").hidden = !reason;

@@ -19,7 +19,7 @@ function remembered() {
 
 /** Why the setting cannot be offered; null where it can. */
 export async function whyNot() {
-  if (!possible) return "This browser cannot run the model.";
+  if (!possible) return "this browser cannot run the model.";
   const {available, reason} = await wanted();
   return available ? null : reason;
 }
@@ -42,7 +42,7 @@ export function prepare(onProgress = () => {}) {
 
 async function start(onProgress) {
   const known = await description();
-  if (!known.available) throw new Failure("phone", known.reason, {title: "Not set up", next: NEXT});
+  if (!known.available) throw new Failure("phone", `For cutting on this phone: ${known.reason}`, {title: "Not set up", next: NEXT});
   const {runtime, wasm, model} = known.files;
   let come = 0;
   const counted = (bytes) => onProgress(Math.min((come += bytes) / known.bytes, 1));

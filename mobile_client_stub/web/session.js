@@ -38,6 +38,7 @@ export function freeze() {
   camera.draw($("photo"));
   $("photo").className = "";
   $("photo").hidden = false;
+  camera.rest();
 }
 
 /** Show a picture from a file, upright, reduced to what is needed. Raises where it is no picture. */
@@ -49,7 +50,10 @@ export async function showFile(file) {
   $("photo").hidden = false;
 }
 
-export function thaw() { $("photo").hidden = true; }
+export function thaw() {
+  camera.wake();
+  $("photo").hidden = true;
+}
 
 let deep = false;
 

@@ -57,7 +57,7 @@ function moved(element, at) {
 
 export function flash() {
   document.body.classList.add("shooting");
-  setTimeout(() => document.body.classList.remove("shooting"), 300);
+  setTimeout(() => document.body.classList.remove("shooting"), 200);
 }
 
 export function empty(title, text = "", icon = "camera") {
