@@ -102,7 +102,10 @@ def _network_model(name: str) -> Model:
 
 
 def _open_network(name: str, weights: Path | None, device: str) -> Segmenter:
-    """A network of the catalogue behind its predictor. Raises ``ModelUnavailable`` where weights or torch are missing."""
+    """A network of the catalogue behind its predictor, or an exported file of it.
+
+    Raises ``ModelUnavailable`` where weights or torch are missing.
+    """
     from server.weights import store
 
     parts = networks_of(name)
@@ -110,6 +113,10 @@ def _open_network(name: str, weights: Path | None, device: str) -> Segmenter:
         raise BadOption(
             f"'{name}' is made of {' and '.join(parts)}: import a file for each instead of giving --weights."
         )
+    if weights is not None and weights.suffix == ".onnx":
+        from server.backends.exported import ExportedSegmenter
+
+        return ExportedSegmenter(name, weights, device)
     if weights is None:
         for part in parts:
             store.require(part)
