@@ -12,9 +12,9 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from server.about import installed_version
 from server.tls import host_label
 
 SERVER_TYPE = "_arcutserver._tcp.local."
@@ -85,7 +85,7 @@ def _announce(
         port=port,
         parsed_addresses=addresses,
         server=f"{host_label()}.local.",
-        properties={"txtvers": "1", "id": identity, "version": _version(), "path": "/"},
+        properties={"txtvers": "1", "id": identity, "version": installed_version(), "path": "/"},
     )
     try:
         zeroconf = Zeroconf(interfaces=interfaces or InterfaceChoice.All)
@@ -100,10 +100,3 @@ def _announce(
         logging.getLogger("server").info("not announced (%s): agents need this server's address", error)
     finally:
         zeroconf.close()
-
-
-def _version() -> str:
-    try:
-        return version("ar-copy-paste")
-    except PackageNotFoundError:
-        return "unknown"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from flask import Flask, Response, jsonify
 from prometheus_client import CollectorRegistry
 
+from server.about import installed_version
 from server.access import guard
 from server.dialects import basnet, objectcut, ours, rembg, removebg
 from server.dialects.failures import answer_failures
@@ -53,7 +52,7 @@ def create_app(settings: Settings | None = None, results: ResultStore | None = N
 
     @app.get("/v2/health/live")
     def live() -> Response:
-        return jsonify({"status": "live", "version": _version()})
+        return jsonify({"status": "live", "version": installed_version()})
 
     @app.get("/v2/health/ready")
     def ready() -> Response:
@@ -63,7 +62,7 @@ def create_app(settings: Settings | None = None, results: ResultStore | None = N
 
     @app.get("/openapi.json")
     def openapi() -> Response:
-        return jsonify(document(_version()))
+        return jsonify(document(installed_version()))
 
     @app.after_request
     def harmless(response: Response) -> Response:
@@ -71,10 +70,3 @@ def create_app(settings: Settings | None = None, results: ResultStore | None = N
         return response
 
     return app
-
-
-def _version() -> str:
-    try:
-        return version("ar-copy-paste")
-    except PackageNotFoundError:
-        return "unknown"

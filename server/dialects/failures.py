@@ -40,6 +40,8 @@ def answer_failures(target: Flask | Blueprint, render: Render = errors_list) -> 
         answer.status_code = status
         if failure.retry_after is not None:
             answer.headers["Retry-After"] = str(failure.retry_after)
+        if status == 401:
+            answer.headers["WWW-Authenticate"] = "Bearer"
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
             answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
         return answer

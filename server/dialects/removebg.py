@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 
 from server.cutout import Cutout
 from server.dialects import fields
@@ -94,7 +94,12 @@ def blueprint(settings: Settings) -> Blueprint:
 
 def _values() -> Mapping[str, Any]:
     if request.is_json:
-        body = request.get_json()
+        try:
+            body = request.get_json()
+        except RecursionError:
+            raise BadInput(
+                "The JSON body is nested too deeply: send a flat object with the fields of a form."
+            ) from None
         if not isinstance(body, dict):
             raise BadInput("The JSON body is an object with the fields of a form.")
         wrong = [
@@ -208,5 +213,4 @@ def _error(error: ServerError) -> tuple[dict[str, Any], int]:
         status = 403
     elif isinstance(error, BadInput):
         status = 400
-    g.error_code = body["errors"][0]["code"]
     return body, status

@@ -21,8 +21,11 @@ def blueprint() -> Blueprint:
     def index() -> Response:
         """The page for browsers; a plain text for basnet-http's clients, which only look whether anybody is there."""
         if request.accept_mimetypes.best_match(["text/plain", "text/html"]) != "text/html":
-            return Response("Hello BASNet!", mimetype="text/plain")
-        return _file("index.html", "text/html")
+            response = Response("Hello BASNet!", mimetype="text/plain")
+        else:
+            response = _file("index.html", "text/html")
+        response.headers["Vary"] = "Accept"
+        return response
 
     @page.get("/web/<name>")
     def file(name: str) -> Response:

@@ -72,7 +72,9 @@ def test_with_keys_each_dialect_asks_in_its_own_form(
         assert post(client, object_png, headers=headers) == 200
     for wrong in ({}, {"X-Api-Key": "wrong"}, {"X-Api-Key": key.id}, {"Authorization": f"Basic {secret}"}):
         assert post(client, object_png, headers=wrong) == 401
-    assert client.post("/v1/cut").get_json()["errors"][0]["code"] == "auth_failed"
+    asked = client.post("/v1/cut")
+    assert asked.get_json()["errors"][0]["code"] == "auth_failed"
+    assert asked.headers["WWW-Authenticate"] == "Bearer"
     refused = client.post("/v1.0/removebg")
     assert (refused.status_code, refused.get_json()["errors"][0]["code"]) == (403, "auth_failed")
     assert client.get("/api/remove?url=http://a.example/").status_code == 401

@@ -45,7 +45,7 @@ def test_an_id_follows_a_request(client: FlaskClient) -> None:
 def test_stages_are_told_to_the_client_and_to_prometheus(client: FlaskClient, object_png: bytes) -> None:  # noqa: F811
     answer = client.post("/v1/cut", data={"image": (io.BytesIO(object_png), "a.png")})
     stages = [entry.split(";dur=")[0] for entry in answer.headers["Server-Timing"].split(", ")]
-    assert {"decode", "predict", "select", "compose", "encode", "total"} <= set(stages)
+    assert {"decode", "predict", "compose", "encode", "total"} <= set(stages)
     client.post("/v1/cut", data={"image": (io.BytesIO(b"no"), "a.png")})
     found = figures(client)
     assert found["arcp_http_requests_total", "ours.cut", "200"] == 1

@@ -36,6 +36,7 @@ def images() -> dict[str, bytes]:
     turned = Image.Exif()
     turned[0x0112] = 6
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile[:24] + bytes(12) + profile[36:]  # the time of its making
     frames = {"save_all": True, "append_images": [rgb.rotate(180)], "duration": 20}
     bomb = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + bomb + struct.pack(">I", zlib.crc32(b"IHDR" + bomb))
@@ -101,6 +102,7 @@ def bodies() -> dict[str, bytes]:
             f"image_base64={packed.replace('+', '%2B')}&output_format=base64&to_remove=foreground".encode(),
         ),
         "objectcut-multipart": (f"/remove {form}", multipart({"image_base64": packed, "color_removal": "white"}, {})),
+        "nested-json": ("/v1.0/removebg application/json", b"[" * 50_000),
         "a-part-without-name": (
             f"/v1/cut {form}",
             multipart({"tap": "1,1"}, {"image": png}).replace(b' name="image";', b""),
