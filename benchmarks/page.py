@@ -2,7 +2,7 @@
 
 Chromium with the processor four times slower and a Wi-Fi of 30 ms and 10 Mbit/s (the profile that Lighthouse calls mobile has the
 same processor; its slow 4G is there as ``--slow``), nothing cached: from the navigation to the shutter button, with the camera's
-picture behind it. The main thread's time on that processor is measured apart, since the time on the clock depends on what else runs here.
+picture behind it. The main thread's time on that processor is measured apart: the time on the clock depends on what else runs here.
 ``python benchmarks/page.py [--rounds N] [--slow] [--json]``; needs Chromium and playwright.
 """
 

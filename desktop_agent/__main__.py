@@ -7,8 +7,10 @@ import socket
 import sys
 import threading
 import webbrowser
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -161,14 +163,28 @@ def _print_invitation(invitation: Invitation, for_phones: bool) -> None:
     click.echo("The browser warns once, because this computer made its own certificate: choose 'continue'.")
 
 
+def _print_usb(invitation: Invitation, agent: str) -> None:
+    """The loopback address for the phone's side of the cable; a secure context, so the camera works without a certificate."""
+    port = urlsplit(agent).port
+    token = invitation.url.partition("#")[2].partition(".")[0]
+    click.echo(f"Connect the phone by USB, with debugging on, and run: adb reverse tcp:{port} tcp:{port}")
+    replace(invitation, url=f"http://localhost:{port}/#{token}").print(sys.stdout)
+    click.echo(f"Then scan, or type on the phone: http://localhost:{port}/#{token}")
+    click.echo(f"The phone then shows the number {invitation.code}.")
+
+
 @main.command("pair")
 @click.option("--window", is_flag=True, help="Show the code in a browser window.")
-def pair_command(window: bool) -> None:
+@click.option("--usb", is_flag=True, help="For a phone on a cable: its own localhost leads here ('adb reverse').")
+def pair_command(window: bool, usb: bool) -> None:
     """Connect another phone to the agent that is running."""
     from desktop_agent.pairing import Invitation
     from desktop_agent.runtime import ask_running
 
     answer = ask_running("/desk/invite")
+    if usb:
+        _print_usb(Invitation(answer["url"], answer["code"], answer["seconds"]), answer["agent"])
+        return
     _print_invitation(Invitation(answer["url"], answer["code"], answer["seconds"]), answer["url"].startswith("https"))
     if window:
         webbrowser.open(f"{answer['agent']}/desk#{ask_running('/desk/ticket')['ticket']}")

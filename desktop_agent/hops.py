@@ -20,8 +20,8 @@ SECONDS = 3
 TUNNEL = re.compile(r"^(tun|tap|wg|ppp|utun|tailscale|zt|nordlynx|proton)")
 ISOLATION = (
     "If a phone in the same Wi-Fi still does not reach it, the Wi-Fi keeps its clients apart (guest and hotel networks do): "
-    "open a hotspot on the phone and join it with this computer, or connect the phone by USB, run "
-    "'adb reverse tcp:{port} tcp:{port}' and open http://localhost:{port} there."
+    "open a hotspot on the phone and join it with this computer, or connect an Android phone by USB, run "
+    "'adb reverse tcp:{port} tcp:{port}' and open there what 'python -m desktop_agent pair --usb' shows."
 )
 
 

@@ -111,6 +111,11 @@ function chooseAgain() {
   show.pill("Tap the object");
 }
 
+/** iOS tells how the phone turns only after it was asked, from a tap; without a yes the button remains. */
+export function askForTurning() {
+  globalThis.DeviceOrientationEvent?.requestPermission?.().catch(() => {});
+}
+
 /** Call `then` once when the phone is turned away from where it pointed (where the browser tells). Returns how to stop waiting. */
 function whenTurned(then) {
   if (session.file) return () => {};

@@ -1,6 +1,7 @@
 /** Getting in: the one-time token that the scanned address carries, the code that both screens show, and forgetting. */
 
 import * as agent from "/web/agent.js";
+import {askForTurning} from "/web/copy.js";
 import {start} from "/web/main.js";
 import {camera} from "/web/session.js";
 import * as show from "/web/show.js";
@@ -47,7 +48,7 @@ export async function pair(token) {
     code: answer.code,
     text: "Your computer shows the same number now.",
     art: true,
-    actions: [["Open the camera", () => start()], ["It shows another number", forget]],
+    actions: [["Open the camera", () => { askForTurning(); start(); }], ["It shows another number", forget]],
   });
 }
 

@@ -6,7 +6,7 @@ self.addEventListener("install", () => self.skipWaiting());
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("fetch", (event) => {
   const {pathname} = new URL(event.request.url);
-  if (event.request.method === "GET" && (pathname === "/" || pathname.startsWith("/web/"))) event.respondWith(answer(event.request));
+  if (event.request.method === "GET" && (pathname === "/" || pathname.startsWith("/web/") || pathname.endsWith(".mjs"))) event.respondWith(answer(event.request));
 });
 
 async function answer(request) {

@@ -44,6 +44,43 @@ def test_an_agent_whose_port_for_phones_is_closed(monkeypatch: pytest.MonkeyPatc
         assert "desktop_agent pair" in phones.fix
 
 
+def test_a_wifi_that_keeps_its_clients_apart_has_two_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From this computer such a Wi-Fi looks well: the finding says so, and what to do all the same."""
+    monkeypatch.setattr(hops, "local_addresses", lambda: ["127.0.0.1"])
+    monkeypatch.setattr(hops, "_answers", lambda address, port: True)
+    fields = {"url": "http://127.0.0.1:8765", "token": "t", "pid": os.getpid()}
+    (home() / "agent.json").write_text(json.dumps(fields))
+    _, phones = hops._phones()
+    assert phones.ok
+    assert "hotspot" in phones.detail
+    assert "'adb reverse tcp:8765 tcp:8765'" in phones.detail
+    assert "pair --usb" in phones.detail
+
+
+@pytest.mark.parametrize(
+    ("platform", "way"), [("linux", "ufw allow 8766/tcp"), ("win32", "Windows Security"), ("darwin", "System Settings")]
+)
+def test_a_firewall_in_the_way_is_opened_as_the_system_does_it(
+    monkeypatch: pytest.MonkeyPatch, platform: str, way: str
+) -> None:
+    monkeypatch.setattr(hops.sys, "platform", platform)
+    monkeypatch.setattr(hops, "local_addresses", lambda: ["127.0.0.1"])
+    monkeypatch.setattr(hops, "_answers", lambda address, port: port == 8765)
+    fields = {"url": "http://127.0.0.1:8765", "token": "t", "pid": os.getpid()}
+    (home() / "agent.json").write_text(json.dumps(fields))
+    _, phones = hops._phones()
+    assert not phones.ok
+    assert way in phones.fix
+
+
+def test_a_vpn_on_the_default_route_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hops, "_default_interface", lambda table: "wg0")
+    finding = hops._tunnel()
+    assert not finding.ok
+    assert "wg0" in finding.detail
+    assert "VPN" in finding.fix
+
+
 @pytest.mark.parametrize("fault", [None, "certificate", "gone"])
 def test_the_confirmed_server(server: tuple[str, Certificate], fault: str | None) -> None:
     url, certificate = server

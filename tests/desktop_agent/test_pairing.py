@@ -252,3 +252,19 @@ def test_no_invitation_stands_without_an_open_window(served: SimpleNamespace) ->
     assert served.inviter.current().url == invitation.url
     served.access.pairing.close()
     assert served.inviter.current() is None
+
+
+def test_a_phone_on_a_cable_gets_its_own_localhost(monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    from desktop_agent import runtime
+    from desktop_agent.__main__ import main
+
+    invited = {
+        "url": "https://192.0.2.5:8766/#one-time.abcdef", "code": "1234", "seconds": 180, "agent": "http://127.0.0.1:8765"
+    }  # fmt: skip
+    monkeypatch.setattr(runtime, "ask_running", lambda path: invited)
+    shown = CliRunner().invoke(main, ["pair", "--usb"])
+    assert shown.exit_code == 0, shown.output
+    assert "adb reverse tcp:8765 tcp:8765" in shown.output
+    assert "http://localhost:8765/#one-time\n" in shown.output

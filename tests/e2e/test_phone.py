@@ -309,6 +309,31 @@ def test_a_stream_that_ended_in_the_background_restarts(story: Story) -> None:
     )
 
 
+def test_over_a_cable_the_camera_works_without_a_certificate(story: Story) -> None:
+    token = story.running.invite().url.partition("#")[2].partition(".")[0]
+    story.page.goto(f"{story.running.url.replace('127.0.0.1', 'localhost')}/#{token}")
+    story.page.get_by_role("button", name="Open the camera").click()
+    state(story.page, "camera")
+    assert story.page.evaluate("isSecureContext && document.getElementById('live').videoWidth > 0")
+
+
+def test_the_screen_stays_on_and_does_so_again_after_the_background(story: Story) -> None:
+    story.page.add_init_script(
+        """window.locks = [];
+        navigator.wakeLock.request = async (kind) => {
+            const lock = Object.assign(new EventTarget(), {kind, released: false, release: async () => { lock.released = true; }});
+            window.locks.push(lock);
+            return lock;
+        };"""
+    )
+    story.pair()
+    story.page.wait_for_function("() => window.locks.length === 1 && window.locks[0].kind === 'screen'")
+    story.page.evaluate(
+        "() => { window.locks[0].released = true; document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    story.page.wait_for_function("() => window.locks.length === 2")
+
+
 def test_without_a_secure_context_both_photos_come_from_files(story: Story, tmp_path: Path) -> None:
     address = local_addresses()[0]
     app = requests_app(story)
