@@ -50,7 +50,7 @@ def _batch_norm(channels: int) -> nn.BatchNorm2d:
 
 
 class SameConv2d(nn.Conv2d):
-    """Convolution without bias, padded as TensorFlow's SAME: an even side at stride 2 gets its odd pixel at the end."""
+    """Convolution, made without a bias, padded as TensorFlow's SAME: an even side at stride 2 gets its odd pixel at the end."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
@@ -61,9 +61,9 @@ class SameConv2d(nn.Conv2d):
         top, bottom = self._pads(x.shape[-2])
         left, right = self._pads(x.shape[-1])
         if (top, left) == (bottom, right):
-            return F.conv2d(x, self.weight, None, self.stride, (top, left), self.dilation, self.groups)
+            return F.conv2d(x, self.weight, self.bias, self.stride, (top, left), self.dilation, self.groups)
         x = F.pad(x, (left, right, top, bottom))
-        return F.conv2d(x, self.weight, None, self.stride, 0, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
     def _pads(self, size: int) -> tuple[int, int]:
         stride, extent = self.stride[0], self.dilation[0] * (self.kernel_size[0] - 1) + 1

@@ -82,7 +82,7 @@ class DeformableAttention(nn.Module):
         weights = by_head(self.attention_weights(query)).float().softmax(-1).chunk(LEVELS, -1)
         anchors = boxes.float().repeat_interleave(HEADS, 0).unsqueeze(2)
         centre, reach = anchors[..., :2], anchors[..., 2:] * (0.5 / POINTS)
-        total = query.new_zeros((), dtype=torch.float32)
+        levels = []
         for offset, weight, feature in zip(offsets, weights, maps, strict=True):
             height, width = int(feature.shape[2]), int(feature.shape[3])
             value = self.value_proj(feature.flatten(2).transpose(1, 2)).transpose(1, 2)
@@ -90,8 +90,9 @@ class DeformableAttention(nn.Module):
             position = centre + offset.reshape(batch * HEADS, queries, POINTS, 2) * reach
             # In float32: at half precision a position would be off by cells.
             sampled = F.grid_sample(value, position * 2 - 1, "bilinear", "zeros", align_corners=False)
-            total = total + (sampled * weight.unsqueeze(1)).sum(-1)
-        mixed = total.reshape(batch, WIDTH, queries).transpose(1, 2).to(query.dtype)
+            levels.append((sampled * weight.unsqueeze(1)).sum(-1))
+        first, second, third = levels
+        mixed = (first + second + third).reshape(batch, WIDTH, queries).transpose(1, 2).to(query.dtype)
         return cast(Tensor, self.output_proj(mixed))
 
 

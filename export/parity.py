@@ -1,0 +1,67 @@
+"""Does a file compute what the network computes? The measures, and how far they may go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FP32_MAX = 2e-5
+SELECTED_MEAN, SELECTED_FLIPPED = 1e-4, 1e-3
+"""For a network that selects: float32 and float64 runs of torch itself rank near ties differently, and single pixels with them."""
+FP16_MEAN, FP16_FLIPPED = 2e-3, 1e-3
+FP16_LOGITS = 0.05
+_EDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Over all pictures: the largest and the mean difference of the maps, the share of pixels off by more than ``FP32_MAX``,
+    the share that changes sides at 0.5, and the mean difference of the logits over their spread."""
+
+    largest: float
+    mean: float
+    beyond: float
+    flipped: float
+    logits: float
+
+    def __str__(self) -> str:
+        return f"max {self.largest:.1e}, mean {self.mean:.1e}, {100 * self.flipped:.3f} % flipped"
+
+
+def compare(maps: list[NDArray[np.float32]], expected: list[NDArray[np.float32]]) -> Parity:
+    """Maps in [0, 1], in pairs of one shape. A value that is not finite makes every measure infinite."""
+    ours, truth = np.stack(maps).astype(np.float64), np.stack(expected).astype(np.float64)
+    if not np.isfinite(ours).all():
+        return Parity(*[float("inf")] * 5)
+    difference = np.abs(ours - truth)
+    logits = np.abs(_logit(ours) - _logit(truth)).mean() / max(float(_logit(truth).std()), 1e-9)
+    return Parity(
+        float(difference.max()),
+        float(difference.mean()),
+        float((difference > FP32_MAX).mean()),
+        float(((ours > 0.5) != (truth > 0.5)).mean()),
+        float(logits),
+    )
+
+
+def failure(parity: Parity, precision: str, *, selects: bool, trained: bool) -> str:
+    """Why the file is not good enough, or an empty string. Compressed weights are judged by their pictures, not here."""
+    if precision == "fp32" and selects:
+        wrong = not (parity.mean <= SELECTED_MEAN and parity.flipped <= SELECTED_FLIPPED)
+        return f"{parity}; allowed: mean {SELECTED_MEAN:g}, {100 * SELECTED_FLIPPED:g} % flipped" if wrong else ""
+    if precision == "fp32":
+        return f"{parity}; allowed: max {FP32_MAX:g}" if not parity.largest <= FP32_MAX else ""
+    if precision == "fp16" and trained:
+        wrong = not (parity.mean <= FP16_MEAN and parity.flipped <= FP16_FLIPPED)
+        return f"{parity}; allowed: mean {FP16_MEAN:g}, {100 * FP16_FLIPPED:g} % flipped" if wrong else ""
+    if precision == "fp16":
+        wrong = not parity.logits <= FP16_LOGITS
+        return f"logits {parity.logits:.3f} of their spread off; allowed: {FP16_LOGITS:g}" if wrong else ""
+    return "the map is not finite" if not np.isfinite(parity.mean) else ""
+
+
+def _logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    inside = probability.clip(_EDGE, 1 - _EDGE)
+    return np.asarray(np.log(inside / (1 - inside)))

@@ -1,0 +1,85 @@
+"""Smaller weights by kept tools: ONNX QDQ after calibration on pictures, CoreML int8 weights and 6-bit palettes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from export.converting import MASK, quiet
+from export.pictures import Feed
+
+KEPT_PARTS = ("hierpr", "head", "query_proposal", "predictor.decoder", "rim")
+"""Parts of the networks that select, or that give the last logits: a rounded value there moves pixels."""
+KEPT_NEAR_OUTPUT = 3
+QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "Mul", "Concat", "Resize", "Relu", "Clip", "MaxPool", "AveragePool"]
+
+
+class _Reader:
+    """Hands onnxruntime one picture after the other."""
+
+    def __init__(self, feeds: Sequence[Feed]) -> None:
+        self._feeds = iter(feeds)
+
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
+
+
+def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:
+    """QDQ with U8 activations and S8 weights by channel, which x86 and ARM kernels both have."""
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    kept = kept_nodes(model)
+    with tempfile.TemporaryDirectory(prefix="arcp-export-") as folder, quiet():
+        plain, made = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, plain)
+        quant_pre_process(str(plain), str(plain), skip_optimization=True, skip_symbolic_shape=True)
+        quantize_static(
+            str(plain),
+            str(made),
+            _Reader(feeds),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=QUANTISED,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=sorted(kept),
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": False, "CalibMovingAverage": True},
+        )
+        return onnx.load(made)
+
+
+def kept_nodes(model: Any) -> set[str]:
+    """Names of the nodes that stay in float32: the selecting parts and the last few before the output."""
+    kept = {node.name for node in model.graph.node if any(part in node.doc_string for part in KEPT_PARTS)}
+    makers = {output: node for node in model.graph.node for output in node.output}
+    frontier = [MASK]
+    for _ in range(KEPT_NEAR_OUTPUT):
+        nodes = [makers[name] for name in frontier if name in makers]
+        kept |= {node.name for node in nodes}
+        frontier = [name for node in nodes for name in node.input]
+    return kept
+
+
+def int8_coreml(model: Any) -> Any:
+    """Weights in 8 bits by channel, activations as they are."""
+    from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig, linear_quantize_weights
+
+    with quiet():
+        return linear_quantize_weights(
+            model, OptimizationConfig(global_config=OpLinearQuantizerConfig(mode="linear_symmetric"))
+        )
+
+
+def palette_coreml(model: Any, bits: int = 6) -> Any:
+    """Each weight tensor as indices into 2**bits values, found by k-means. Fewer bits crash some phones' Neural Engines."""
+    from coremltools.optimize.coreml import OpPalettizerConfig, OptimizationConfig, palettize_weights
+
+    with quiet():
+        return palettize_weights(
+            model, OptimizationConfig(global_config=OpPalettizerConfig(mode="kmeans", nbits=bits, num_kmeans_workers=1))
+        )
