@@ -12,10 +12,9 @@ BROWSERS = (  # X11's classes, Windows' programs and macOS's names
 
 
 class BrowserDriver(PointerPasteDriver):
-    """Whether Ctrl+Z takes a paste back is each page's own matter, so nothing is ever undone here."""
+    """A page that does not take a paste back on Ctrl+Z keeps it, and the wrong size is reported."""
 
     name = "browser"
-    undo_keys = None
 
     def can_handle(self, window: Window | None) -> bool:
         return window is not None and window.app_class.lower().startswith(BROWSERS)

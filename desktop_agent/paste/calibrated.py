@@ -15,7 +15,8 @@ from desktop_agent.paste.raster import premultiplied, resample, straight
 from desktop_agent.windows import Window
 
 GOOD_PX, GOOD_SCALE = 1.0, 0.01
-FREE_PX = 6.0
+FREE_PX, ELSEWHERE_PX = 6.0, 40.0
+WRONG_SCALE = 0.05
 UNDO_SECONDS = 2.0
 
 
@@ -29,10 +30,10 @@ class Calibration:
 
 
 class CalibratedDriver:
-    """The loop; a subclass puts one raster into its application (``_put``) and may name the keys that undo it."""
+    """The loop; a subclass puts one raster into its application (``_put``) and names the keys that undo it."""
 
     name = "calibrated"
-    undo_keys: tuple[str, ...] | None = ("Control_L", "z")
+    undo_keys: tuple[str, ...] = ("Control_L", "z")
     show_seconds = SHOW_SECONDS
     rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
@@ -53,12 +54,23 @@ class CalibratedDriver:
             raise PasteFailed("There is no window under the point: open a document there.", code="no_window")
         known = self._learned.get(window.id)
         watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
-        if not self._good(match, placement) and self.undo_keys is not None and self._undo(watch, cutout, match):
+        if (
+            not self._good(match, placement)
+            and not self._elsewhere(match, placement)
+            and self._undo(watch, cutout, match)
+        ):
             _, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
         error = match.placement.center.distance(placement.center)
         if error > FREE_PX:  # the application has its own place for what is pasted, a text's caret for example
             self._learned.pop(window.id, None)
             return Landing(self.name, window.app_class, anchor="caret")
+        ratio = match.placement.scale / placement.scale
+        if abs(ratio - 1) > WRONG_SCALE:
+            raise PasteFailed(
+                f"The cut-out landed in “{window.title}” {ratio:.2g} times as large as you saw it, and taking it back did not "
+                "work: undo it there and tap again, the size is known now.",
+                code="wrong_size",
+            )
         return Landing(self.name, window.app_class, landing_error_px=error)
 
     def _attempt(
@@ -85,12 +97,16 @@ class CalibratedDriver:
         near = match.placement.center.distance(wanted.center) <= GOOD_PX
         return near and abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
 
+    def _elsewhere(self, match: Match, wanted: Placement) -> bool:
+        """As large as it should be, but far off: the application has its own place, and a second paste would go there, too."""
+        right_size = abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
+        return right_size and match.placement.center.distance(wanted.center) > ELSEWHERE_PX
+
     def _undo(self, watch: Watch, cutout: RGBA, match: Match) -> bool:
         """Take the paste back. True once the window shows there what it showed before, False if nothing was taken back.
 
         Raises ``PasteFailed`` where neither is the case.
         """
-        assert self.undo_keys is not None
         self._desk.windows.activate(watch.window)
         time.sleep(self.rest_seconds)
         with self._desk.input.session() as session:

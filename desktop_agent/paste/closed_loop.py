@@ -17,7 +17,7 @@ from desktop_agent.paste.match import RGB, Match, changed, find, looks_placed
 from desktop_agent.screen import ScreenSource
 from desktop_agent.windows import Window, WindowProbe
 
-FETCH_SECONDS = 4.0  # for the application to fetch the picture from the clipboard
+FETCH_SECONDS = 3.0  # for the application to fetch the picture from the clipboard
 SHOW_SECONDS = 6.0  # for it to show the picture
 POLL_SECONDS = 0.04
 SETTLED = 40  # pixels that may still change, a blinking caret for example
@@ -49,13 +49,20 @@ def look(screen: ScreenSource, area: Rect) -> RGB:
 
 
 class Watch:
-    """A window watched from just before the paste. Placements are in virtual desktop pixels."""
+    """A window watched from just before the paste. Placements are in virtual desktop pixels.
+
+    Raises ``PasteFailed`` where the window is no longer where it was when its placement was found.
+    """
 
     def __init__(self, desk: Desk, window: Window) -> None:
         self._desk = desk
-        self.window = window
         self._stack = desk.windows.stack()
         self.window = next((now for now in self._stack if now.id == window.id), window)
+        if self.window.rect != window.rect:
+            raise PasteFailed(
+                f"“{window.title}” was moved since you pointed at it: aim again and tap. Nothing was pasted.",
+                code="window_moved",
+            )
         self.area = self.window.rect
         self.before = look(desk.screen, self.area)
 

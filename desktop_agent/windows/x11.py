@@ -44,6 +44,10 @@ class X11Probe:
             display.flush()
             deadline = time.monotonic() + ACTIVATION_SECONDS
             while _property(root, active) != [window.id]:
+                if all(client.id != window.id for client in _client_list(display)):
+                    raise PasteFailed(
+                        f"“{window.title}” was closed. Open the document again and tap again.", code="application_gone"
+                    )
                 if time.monotonic() > deadline:
                     raise PasteFailed(
                         f"“{window.title}” does not take the focus; a dialog may be in the way. "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -24,10 +23,11 @@ from desktop_agent.paste.driver import RGBA
 from desktop_agent.screen import MssScreen
 from desktop_agent.windows import Window, window_at
 from desktop_agent.windows.x11 import X11Probe
+from tests.e2e.chromium import CHROMIUM
+from tests.e2e.chromium import browser as browser
 from tests.e2e.desktop import VirtualDesktop, wait_for, wait_until_still
 from tests.e2e.desktop import desktop as desktop
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.app, pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="chromium is missing")]
 
 GREEN, BLUE = Point(90.0, 130.0), Point(270.0, 80.0)  # the spots' centres in the cut-out
@@ -123,28 +123,6 @@ def served(folder: Path, host: str) -> Iterator[tuple[BoardStore, str]]:
         store.close()
         server.stop()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser(desktop: VirtualDesktop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("board") / "profile"),
-            executable_path=CHROMIUM,
-            headless=False,
-            env=desktop.env,
-            no_viewport=True,
-            args=[
-                "--no-sandbox", "--test-type", "--disable-gpu", "--no-first-run",
-                "--window-position=120,60", "--window-size=1500,900",
-            ],
-        )  # fmt: skip
-        try:
-            yield context
-        finally:
-            context.close()
 
 
 HOSTS = (f"127.0.0.{number}" for number in itertools.count(2))
