@@ -24,6 +24,9 @@ __all__ = ["MODES", "Box", "Cutout", "Stopwatch", "cut", "select_object"]
 
 MODES = ("object", "ink", "sheet")
 GLASS = ("auto", "on", "off")
+TRACE = 4
+"""Alpha levels (of 255) below this cannot be seen, but would widen the box; as near to opaque they would only cost time."""
+VISIBLE = np.array([0 if level < TRACE else 255 if level > 255 - TRACE else level for level in range(256)], np.uint8)
 MARGIN = 2
 """Pixels of the small map around the object, within which its edge may move at full size."""
 
@@ -156,7 +159,7 @@ def cut(
         raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
     with clock.stage("boundary"):
         window, alpha = _alpha(image, view, refine, matting, post_process, methods)
-    if not alpha.any():
+    if alpha.max(initial=0) < TRACE:
         raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
     with clock.stage("compose"):
         return _compose(image, view, window, alpha, glass_mask, segmenter.name, methods, clock)
@@ -210,6 +213,7 @@ def _compose(
     methods: dict[str, str],
     clock: Stopwatch,
 ) -> Cutout:
+    alpha = cv2.LUT(alpha, VISIBLE)
     left, top, width, height = cv2.boundingRect(alpha)
     box = Box(window.left + left, window.top + top, window.left + left + width, window.top + top + height)
     alpha = np.ascontiguousarray(alpha[top : top + height, left : left + width])

@@ -17,6 +17,8 @@ from server.selection import Window
 
 BAND = 0.022
 """Of the long side: pixels so near to the mask's edge are unknown."""
+CORE = 0.5
+"""Of the half thickness: what is thinner than the band keeps a sure core, or nothing would hold its opacity up."""
 SURE = 0.95
 RADIUS = 2
 EPSILON = 1e-4
@@ -43,12 +45,14 @@ def matte(image: RGB, small: RGB, mask: Mask, window: Window) -> tuple[str, NDAr
 
 def trimap_of(mask: Mask) -> NDArray[np.float32]:
     """0 sure background, 1 sure object, 0.5 unknown: what the mask leaves open, and a band along its edge."""
-    side = 2 * max(1, round(BAND * max(mask.shape))) + 1
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    radius = max(1, round(BAND * max(mask.shape)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     inside = (mask > 0.5).astype(np.uint8)
-    shrunken = cv2.erode(inside, disc, borderValue=1) & (mask > SURE).astype(np.uint8)
-    grown = cv2.dilate(inside, disc, borderValue=0) | (mask > 1 - SURE).astype(np.uint8)
-    return np.where(shrunken > 0, 1, np.where(grown > 0, 0.5, 0)).astype(np.float32)
+    depth = cv2.distanceTransform(np.pad(inside, 1, mode="edge"), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    thickness = cv2.dilate(depth, disc)
+    sure = (depth > np.minimum(radius, CORE * thickness)) & (mask > SURE)
+    possible = (cv2.dilate(inside, disc, borderValue=0) > 0) | (mask > 1 - SURE)
+    return np.where(sure, 1, np.where(possible, 0.5, 0)).astype(np.float32)
 
 
 def closed_form(image: RGB, trimap: NDArray[np.float32], prior: Mask | None = None) -> Mask:

@@ -15,7 +15,8 @@ from server.selection import select_object
 SIDE = 512
 FILL = 0.85
 """A region is a sheet where it fills at least so much of its quadrilateral, and the other way round."""
-LEAST_AREA = 0.03
+LEAST_AREA, LARGEST_AREA = 0.03, 0.97
+"""Of the picture: what fills all of it shows no corners."""
 PAPER_CHROMA = 28
 
 Quad = NDArray[np.float64]
@@ -72,7 +73,7 @@ def _quad_of(region: NDArray[np.bool_] | None) -> Quad | None:
         return None
     outlines, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea, default=None)
-    if outline is None or cv2.contourArea(outline) < LEAST_AREA * region.size:
+    if outline is None or not LEAST_AREA * region.size <= cv2.contourArea(outline) <= LARGEST_AREA * region.size:
         return None
     hull = cv2.convexHull(outline)
     length = cv2.arcLength(hull, True)
