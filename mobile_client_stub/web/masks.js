@@ -6,48 +6,54 @@
 const OBJECT_THRESHOLD = 0.5;     // a pixel belongs to an object where the map says more
 const MIN_OBJECT_AREA = 2e-4;     // smaller regions (share of the picture) are noise
 const SPECK_AREA = 0.02;          // without a tap, regions below this share of the largest are dropped
-const SOLVER_SIDE = 480;
-const BLURS = [45, 4];            // radii of the two steps of the colour estimate, pixels at SOLVER_SIDE
+const SOLVER_SIDE = 320;
+const BLURS = [30, 3];            // radii of the two steps of the colour estimate, pixels at SOLVER_SIDE
 
 /** The picture squeezed to width x height as three float planes (NCHW), each pixel the mean of the area that it covers. */
 export function squeezed(picture, width, height) {
-  const columns = areas(picture.width, width), rows = areas(picture.height, height);
-  const planes = new Float32Array(3 * width * height), line = new Float32Array(3 * width);
+  const columns = areas(picture.width, width), rows = areas(picture.height, height), {data} = picture;
+  const planes = new Float32Array(3 * width * height), sums = new Float32Array(3 * width), size = width * height;
   for (let y = 0; y < height; y++) {
-    const sums = new Float32Array(3 * width);
-    for (const [sy, wy] of rows[y]) {
-      const start = sy * picture.width * 4;
-      line.fill(0);
+    sums.fill(0);
+    for (let j = rows.start[y]; j < rows.start[y + 1]; j++) {
+      const line = rows.pixel[j] * picture.width, down = rows.share[j];
       for (let x = 0; x < width; x++) {
         let r = 0, g = 0, b = 0;
-        for (const [sx, wx] of columns[x]) {
-          const at = start + sx * 4;
-          r += wx * picture.data[at]; g += wx * picture.data[at + 1]; b += wx * picture.data[at + 2];
+        for (let i = columns.start[x]; i < columns.start[x + 1]; i++) {
+          const at = 4 * (line + columns.pixel[i]), share = columns.share[i];
+          r += share * data[at]; g += share * data[at + 1]; b += share * data[at + 2];
         }
-        line[3 * x] = r; line[3 * x + 1] = g; line[3 * x + 2] = b;
+        sums[3 * x] += down * r; sums[3 * x + 1] += down * g; sums[3 * x + 2] += down * b;
       }
-      for (let i = 0; i < line.length; i++) sums[i] += wy * line[i];
     }
-    for (let x = 0; x < width; x++) for (let c = 0; c < 3; c++) planes[(c * height + y) * width + x] = Math.round(sums[3 * x + c]);
+    for (let x = 0, at = y * width; x < width; x++, at++) {
+      for (let c = 0; c < 3; c++) planes[c * size + at] = Math.round(sums[3 * x + c]);
+    }
   }
   return planes;
 }
 
-/** For each of `to` cells on `from` pixels: [pixel, share] pairs whose shares sum to one; between two pixels where it enlarges. */
+/**
+ * For each of `to` cells on `from` pixels the pixels that it covers, with shares that sum to one (the two nearest where it
+ * enlarges): those of cell i stand at start[i] to start[i + 1].
+ */
 function areas(from, to) {
-  return Array.from({length: to}, (_, cell) => {
-    if (from < to) return between((cell + 0.5) * from / to - 0.5, from);
-    const [start, end] = [cell * from / to, (cell + 1) * from / to], shares = [];
-    for (let pixel = Math.floor(start); pixel < Math.min(Math.ceil(end - 1e-9), from); pixel++) {
-      shares.push([pixel, (Math.min(pixel + 1, end) - Math.max(pixel, start)) / (end - start)]);
+  const pixel = [], share = [], start = [0];
+  for (let cell = 0; cell < to; cell++) {
+    if (from < to) {
+      const at = Math.min(Math.max((cell + 0.5) * from / to - 0.5, 0), from - 1), low = Math.floor(at);
+      pixel.push(low, Math.min(low + 1, from - 1));
+      share.push(1 - (at - low), at - low);
+    } else {
+      const left = cell * from / to, right = (cell + 1) * from / to;
+      for (let i = Math.floor(left); i < Math.min(Math.ceil(right - 1e-9), from); i++) {
+        pixel.push(i);
+        share.push((Math.min(i + 1, right) - Math.max(i, left)) / (right - left));
+      }
     }
-    return shares;
-  });
-}
-
-function between(at, count) {
-  const clamped = Math.min(Math.max(at, 0), count - 1), low = Math.floor(clamped), share = clamped - low;
-  return share ? [[low, 1 - share], [low + 1, share]] : [[low, 1]];
+    start.push(pixel.length);
+  }
+  return {pixel: Int32Array.from(pixel), share: Float32Array.from(share), start: Int32Array.from(start)};
 }
 
 /**
@@ -116,24 +122,34 @@ function spreadOut({width, height}, labels) {
 
 /** The map stretched to width x height as bytes (bilinear). */
 export function stretched(map, width, height) {
-  const out = new Uint8ClampedArray(width * height), columns = [], rows = [];
-  for (let x = 0; x < width; x++) columns.push(pair((x + 0.5) * map.width / width - 0.5, map.width));
-  for (let y = 0; y < height; y++) rows.push(pair((y + 0.5) * map.height / height - 0.5, map.height));
-  const line = new Float32Array(map.width);
+  const out = new Uint8ClampedArray(width * height), line = new Float32Array(map.width);
+  const columns = neighbours(width, map.width), rows = neighbours(height, map.height);
   for (let y = 0; y < height; y++) {
-    const [top, bottom, down] = rows[y];
-    for (let x = 0; x < map.width; x++) line[x] = 255 * (map.data[top * map.width + x] * (1 - down) + map.data[bottom * map.width + x] * down);
-    for (let x = 0; x < width; x++) {
-      const [left, right, share] = columns[x];
-      out[y * width + x] = line[left] * (1 - share) + line[right] * share;
+    const top = rows.low[y] * map.width, bottom = rows.high[y] * map.width, down = rows.share[y];
+    let most = 0;
+    for (let x = 0; x < map.width; x++) {
+      line[x] = 255 * (map.data[top + x] * (1 - down) + map.data[bottom + x] * down);
+      if (line[x] > most) most = line[x];
+    }
+    if (most < 0.5) continue;  // nothing of the object in this row
+    for (let x = 0, at = y * width; x < width; x++, at++) {
+      const left = line[columns.low[x]];
+      out[at] = left + (line[columns.high[x]] - left) * columns.share[x];
     }
   }
   return out;
 }
 
-function pair(at, count) {
-  const clamped = Math.min(Math.max(at, 0), count - 1), low = Math.floor(clamped);
-  return [low, Math.min(low + 1, count - 1), clamped - low];
+/** For each of `count` cells the two of `from` cells between whose centres it lies, and how near it is to the second. */
+function neighbours(count, from) {
+  const [low, high, share] = [new Int32Array(count), new Int32Array(count), new Float32Array(count)];
+  for (let i = 0; i < count; i++) {
+    const at = Math.min(Math.max((i + 0.5) * from / count - 0.5, 0), from - 1);
+    low[i] = Math.floor(at);
+    high[i] = Math.min(low[i] + 1, from - 1);
+    share[i] = at - low[i];
+  }
+  return {low, high, share};
 }
 
 /** The photo under its alpha, cropped: {width, height, data (RGBA), box: [left, top, right, bottom]}; null where nothing is left. */
@@ -152,11 +168,15 @@ export function composed(photo, alpha) {
 }
 
 function bounds(width, height, alpha) {
-  let [left, top, right, bottom] = [width, height, 0, 0];
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
-    if (!alpha[y * width + x]) continue;
-    left = Math.min(left, x); right = Math.max(right, x + 1);
-    top = Math.min(top, y); bottom = y + 1;
+  let left = width, top = height, right = 0, bottom = 0;
+  for (let y = 0; y < height; y++) {
+    for (let x = 0, at = y * width; x < width; x++, at++) {
+      if (!alpha[at]) continue;
+      if (x < left) left = x;
+      if (x >= right) right = x + 1;
+      if (y < top) top = y;
+      bottom = y + 1;
+    }
   }
   return right ? [left, top, right, bottom] : null;
 }
@@ -189,11 +209,15 @@ function clean(picture) {
   for (let i = 0; i < picture.data.length; i += 4) {
     const a = picture.data[i + 3] / 255;
     if (a === 1) continue;
+    if (a === 0) {
+      picture.data[i] = picture.data[i + 1] = picture.data[i + 2] = 0;
+      continue;
+    }
     const p = i / 4, x = p % picture.width, y = (p - x) / picture.width;
     const at = Math.min(Math.floor(y * reduction), height - 1) * width + Math.min(Math.floor(x * reduction), width - 1);
     for (let c = 0; c < 3; c++) {
       const F = front[c * size + at], B = back[c * size + at], observed = picture.data[i + c];
-      picture.data[i + c] = a ? F + a * (observed - a * F - (1 - a) * B) / (a * a + (1 - a) * (1 - a)) : 0;
+      picture.data[i + c] = F + a * (observed - a * F - (1 - a) * B) / (a * a + (1 - a) * (1 - a));
     }
   }
 }
