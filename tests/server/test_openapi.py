@@ -40,7 +40,7 @@ def test_the_server_keeps_to_its_description() -> None:
     for operation in schema.get_all_operations():
 
         @settings(
-            max_examples=15,
+            max_examples=10,
             deadline=None,
             derandomize=True,
             database=None,
@@ -62,7 +62,7 @@ def test_the_server_keeps_to_its_description() -> None:
 
 @schema.parametrize()
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     database=None,
