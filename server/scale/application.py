@@ -104,7 +104,7 @@ def application(given: dict[str, Any]) -> Application:
         max_ongoing_requests=4 * options.max_batch,
         max_queued_requests=256,
         health_check_period_s=2,
-        health_check_timeout_s=10,
+        health_check_timeout_s=30,
     )
     front = serve.deployment(
         Front,

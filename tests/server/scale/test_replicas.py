@@ -30,6 +30,13 @@ pytestmark = [
 ]
 REQUESTS = 60
 CLIENTS = 4
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "120",  # a loaded machine starts slowly
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "120",
+}
 
 
 @contextmanager
@@ -39,7 +46,7 @@ def application(**options: object) -> Iterator[tuple[str, subprocess.Popen[str]]
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.server.scale.driver", str(port), *(f"{k}={v}" for k, v in options.items())],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"},
+        env=os.environ | ENVIRONMENT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -123,27 +130,40 @@ def photos(coffee: np.ndarray) -> dict[str, bytes]:
     return {name: saved(np.ascontiguousarray(picture), "PNG") for name, picture in turned.items()}
 
 
+def cut_by(url: str, photo: bytes) -> tuple[int, bytes]:
+    with requests.post(f"{url}/v1/cut", files={"image": photo}, timeout=180) as answer:
+        return answer.status_code, answer.content
+
+
 def test_a_killed_predictor_costs_nobody_a_picture(photos: dict[str, bytes]) -> None:
-    expected = {name: cut(decode(data), load("lite")).full() for name, data in photos.items()}
-    with application(model="lite", min_replicas=2, max_replicas=2, cpus=0.5) as (url, driver):
+    with application(model="lite", min_replicas=2, max_replicas=2, cpus=0.5, deadline_s=120) as (url, driver):
         assert requests.get(f"{url}/v2/health/ready", timeout=60).json()["model"] == "lite"
+        expected = {name: cut_by(url, data) for name, data in photos.items()}
+        assert len(set(expected.values())) == len(photos)
+        for name, (status, data) in expected.items():
+            alone = cut(decode(photos[name]), load("lite")).mask() > 127
+            together = np.asarray(Image.open(io.BytesIO(data)))[..., 3] > 127
+            assert status == 200
+            assert (alone & together).sum() > 0.99 * (alone | together).sum()
+
         before = replicas("Predictor", driver)
         assert len(before) == 2
         answers = load_with(url, photos, kill=before[0])
         assert len(answers) == REQUESTS
-        assert {status for _, status, _ in answers} == {200}
-        for name, _, data in answers:
-            assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), expected[name]), "another one's answer"
-        until(lambda: len(replicas("Predictor", driver)) == 2, 120)
+        for name, status, data in answers:
+            assert (status, data) == expected[name], "lost, or another one's answer"
+        until(lambda: len(replicas("Predictor", driver)) == 2, 180)
         assert before[0] not in replicas("Predictor", driver)
 
 
 def test_a_killed_front_leaves_every_request_answered_or_to_be_sent_again(photos: dict[str, bytes]) -> None:
-    with application(model="grabcut", min_replicas=1, max_replicas=1, fronts=2, cpus=0.5) as (url, driver):
-        before = replicas("Front", driver)
-        answers = load_with(url, photos, kill=before[0])
+    with application(model="lite", min_replicas=1, max_replicas=1, fronts=2, cpus=0.5, deadline_s=120) as (url, driver):
+        expected = {name: cut_by(url, data) for name, data in photos.items()}
+        answers = load_with(url, photos, kill=replicas("Front", driver)[0])
         assert len(answers) == REQUESTS
-        lost = [status for _, status, _ in answers if status != 200]
-        assert len(lost) <= CLIENTS, "only what that front was working on"
-        assert set(lost) <= {500, 503, "closed"}
-        assert requests.post(f"{url}/v1/cut", files={"image": photos["as it is"]}, timeout=60).status_code == 200
+        again = [name for name, status, _ in answers if status in {500, 503, "closed"}]
+        assert len(again) <= CLIENTS, "only what that front was working on"
+        for name, status, data in answers:
+            assert status in {500, 503, "closed"} or (status, data) == expected[name]
+        for name in again:
+            assert cut_by(url, photos[name]) == expected[name]
