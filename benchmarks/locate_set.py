@@ -80,6 +80,7 @@ class Screens:
             names += [(path.name, path, None) for path in sorted(captures.glob("*.png"))]
         wanted = 0 if split == "tuning" else 1
         self.names = [entry for entry in names if zlib.crc32(entry[0].encode()) % 2 == wanted]
+        self._held: set[int] = set()
         if len(self.names) < 4:
             raise SystemExit(
                 "Too few screens: give --screens TAR, or --captures FOLDER made by benchmarks/locate_captures.py."
@@ -90,12 +91,21 @@ class Screens:
 
     @cache  # noqa: B019 - one object a run
     def __getitem__(self, index: int) -> RGB:
+        image = self._read(index)
+        self._held.add(id(image))
+        return image
+
+    def _read(self, index: int) -> RGB:
         _, path, number = self.names[index]
         if number is None:
             return np.asarray(Image.open(path).convert("RGB"))
         with tarfile.open(path) as archive:
             member = [member for member in archive.getmembers() if member.isfile()][number]
             return np.asarray(Image.open(archive.extractfile(member)).convert("RGB"))
+
+    def holds(self, image: RGB) -> bool:
+        """Whether this very array is one of the screens, not one composed of them."""
+        return id(image) in self._held
 
     @cache  # noqa: B019
     def other_documents(self, index: int) -> list[int]:

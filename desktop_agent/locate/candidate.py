@@ -18,9 +18,12 @@ SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
 LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
-FAIR_TRACKS = 100
-"""Fewer than these were perhaps begun too far away to find the others."""
+FAIR = 0.3
+"""A smaller part of the points that are tracked was perhaps begun too far away to find the others."""
+POINTS = 220
 MOST_PASSES = 4
+ALIKE = 0.95
+"""A rival's support, as a part of the best candidate's."""
 LARGEST_SIGMA = 0.02
 """In diagonals of the screen."""
 
@@ -106,7 +109,7 @@ class Candidate:
 
 
 def grow(
-    view: View, screen: PreparedScreen, homography: Homography, *, points: int = 350, levels: int = 2
+    view: View, screen: PreparedScreen, homography: Homography, *, points: int = POINTS, levels: int = 2
 ) -> Candidate | Refusal:
     """Refine a pose (full view -> screen) and compare; the reason when no camera sees that or no tracks agree."""
     size = (screen.width, screen.height)
@@ -116,7 +119,7 @@ def grow(
     to_full = view.from_smaller(view.fine)
     refined = refine(view.fine, screen, homography @ to_full, points=points, levels=levels)
     for _ in range(MOST_PASSES - 1):
-        if refined is None or refined.tracks >= FAIR_TRACKS:
+        if refined is None or refined.tracks >= FAIR * points:
             break
         again = refine(view.fine, screen, refined.homography, points=points, levels=levels)
         if again is None or again.tracks <= refined.tracks:
@@ -133,7 +136,7 @@ def grow(
 
 
 def ambiguous(best: Candidate, other: Candidate, view: View) -> bool:
-    """Whether the two put the point at different places and neither looks clearly better."""
+    """Whether the two put the point at different places and the view speaks for neither clearly."""
     a, b = (candidate.homography.apply_point(view.center) for candidate in (best, other))
     same = best.screen is other.screen and a.distance(b) < 0.01 * best.screen.diagonal
-    return not same and other.looks > best.looks - 0.06 and other.tracks > 0.5 * best.tracks
+    return not same and other.agreement.support > ALIKE * best.agreement.support and other.tracks > 0.5 * best.tracks

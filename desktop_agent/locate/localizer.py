@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from desktop_agent.geometry import Homography
 from desktop_agent.locate.candidate import SMALLEST_VIEW, Candidate, View, ambiguous, grow
+from desktop_agent.locate.copies import within
 from desktop_agent.locate.features import RGB
+from desktop_agent.locate.hypothesis import LEAST_INLIERS
 from desktop_agent.locate.location import Location, Refusal
-from desktop_agent.locate.screens import PreparedScreen, ScreenCache
-from desktop_agent.locate.stages import FAST_SCREEN, SQUARE_SCREEN, Fast, Guess, Square
+from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen, ScreenCache
+from desktop_agent.locate.stages import Fast, Guess, Square
 from desktop_agent.screen import Screenshot
 
 SURE = 12
 """Correspondences behind a guess that make its flaw (mirrored, beside the screen) worth telling."""
+
+COPIED = 0.3
+"""Part of the key points in the view that another place of the screen has too, at least, when it is a rival."""
 
 TELLING = [
     Refusal.TOO_FEW_FEATURES,
@@ -40,6 +45,7 @@ class Localizer:
             screen = self._cache.get(screenshot)
             for detail in (FAST_SCREEN, SQUARE_SCREEN):
                 screen.features(detail)
+            screen.copies()
 
     def screens(self, screenshots: list[Screenshot]) -> list[PreparedScreen]:
         """The prepared screens of all screenshots that show anything."""
@@ -101,7 +107,7 @@ class _Search:
         self._tell(Refusal.NO_CONSISTENT_PLANE)
         best = self._best(guess for screen in self.screens for guess in stage.guesses(screen))
         if best is not None:
-            best = self._best(stage.rivals(best), best)
+            best = self._best(self._rivals(best), best)
         return best.located(self.view, stage.name) if best is not None else None
 
     def _best(self, guesses: Iterable[Guess], known: Candidate | None = None) -> Candidate | None:
@@ -114,13 +120,24 @@ class _Search:
                 candidates.append(grown)
             elif guess.inliers >= SURE:
                 self._tell(grown)
-        proven = sorted((c for c in candidates if c.proven), key=lambda c: -c.confidence * c.looks)
+        proven = sorted((c for c in candidates if c.proven), key=lambda c: -c.agreement.support)
         if not proven:
             return None
         if any(ambiguous(proven[0], other, self.view) for other in proven[1:]):
             self._tell(Refusal.AMBIGUOUS)
             return None
         return proven[0]
+
+    def _rivals(self, candidate: Candidate) -> Iterator[Guess]:
+        """Other places of the screen that look like the one that is seen."""
+        screen, pose = candidate.screen, candidate.homography
+        if not screen.copies():
+            return
+        least = max(LEAST_INLIERS, COPIED * within(screen.features(FAST_SCREEN).xy, pose, self.view.size))
+        for copy in screen.copies():
+            seen = within(copy.places, pose, self.view.size)
+            if seen >= least:
+                yield Guess(screen, copy.map @ pose, seen)
 
     def _mirrored(self) -> bool:
         """Whether the view's mirror image is what would be located."""

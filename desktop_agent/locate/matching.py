@@ -68,21 +68,3 @@ def nearest(view: Features, screen: Features, neighbours: int, least: float) -> 
     view_index, screen_index, values = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(-values, kind="stable")
     return Matches(view_index[order], screen_index[order]), values[order]
-
-
-def contenders(similarity: Floats, screen_xy: Floats, expected: NDArray[np.float64], radius: float) -> Matches:
-    """For each view key point its most similar screen key point (at ``screen_xy``) further than ``radius`` from where it is
-    expected (Nx2 screen pixels), if it is similar at all. Uses ``similarity`` up."""
-    if min(similarity.shape) < 4:
-        return NONE
-    rows = np.arange(len(similarity))
-    chosen = np.full(len(similarity), -1)
-    for _ in range(3):
-        best = similarity.argmax(axis=1)
-        value = similarity[rows, best]
-        away = np.hypot(*(screen_xy[best] - expected).T) > radius
-        take = (chosen < 0) & away & (value > 0.8)
-        chosen[take] = best[take]
-        similarity[rows, best] = -1
-    kept = np.flatnonzero(chosen >= 0)
-    return Matches(kept, chosen[kept])

@@ -79,7 +79,7 @@ def normalised(grey: Grey, radius: int) -> Grey:
 
 
 def refine(
-    view: Grey, screen: PreparedScreen, homography: Homography, *, points: int = 350, window: int = 21, levels: int = 2
+    view: Grey, screen: PreparedScreen, homography: Homography, *, points: int = 220, window: int = 21, levels: int = 2
 ) -> Refined | None:
     """Track the drawn screenshot to the view (Lucas-Kanade, forward and backward) and fit plane and lens to the tracks.
 

@@ -9,9 +9,12 @@ from collections import OrderedDict
 import cv2
 import numpy as np
 
+from desktop_agent.locate.copies import Copy, copies
 from desktop_agent.locate.features import Detail, Features, Grey, extract, to_grey
 from desktop_agent.screen import Screenshot
 
+FAST_SCREEN = Detail(960, 2500)
+SQUARE_SCREEN = Detail(1600, 4000, 0.02, upright=True)
 LITTLE = 0.05
 """Part of a screen that may differ (a clock, a cursor, a small video) while its key points are still good to search with."""
 
@@ -38,6 +41,7 @@ class PreparedScreen:
         lender = None if known is None else known._lender or known
         self._lender: PreparedScreen | None = lender if lender is not None and self._differs_little(lender) else None
         self._features: dict[Detail, Features] = {}
+        self._copies: list[Copy] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -60,6 +64,17 @@ class PreparedScreen:
             if detail not in self._features:
                 self._features[detail] = extract(self.grey, detail, self.clear)
             return self._features[detail]
+
+    def copies(self) -> list[Copy]:
+        """Where the screen looks the same in another place."""
+        lender = self._lender
+        if lender is not None:
+            return lender.copies()
+        features = self.features(FAST_SCREEN)
+        with self._lock:
+            if self._copies is None:
+                self._copies = copies(features, self.diagonal)
+            return self._copies
 
     def renew(self) -> None:
         """From now on search with this content's own features."""

@@ -8,24 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop_agent.geometry import Homography, Point
-from desktop_agent.locate.candidate import Candidate, View
+from desktop_agent.geometry import Homography
+from desktop_agent.locate.candidate import View
 from desktop_agent.locate.features import Detail, Features, extract, shrink
 from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
-from desktop_agent.locate.matching import contenders, match, similarities
+from desktop_agent.locate.matching import match, similarities
 from desktop_agent.locate.rectify import screen_axes, upright
-from desktop_agent.locate.screens import PreparedScreen
+from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen
 from desktop_agent.locate.voting import Vote, likely_turns, quarter_turn, turned, votes
 
 Float = NDArray[np.float64]
 
-FAST_SCREEN, FAST_VIEW, FAST_RATIO = Detail(960, 2500), Detail(640, 1200), 0.8
-SQUARE_SCREEN, SQUARE_VIEW = Detail(1600, 4000, 0.02, upright=True), Detail(900, 1000, 0.02, upright=True)
+FAST_VIEW, FAST_RATIO = Detail(640, 1200), 0.8
+SQUARE_VIEW = Detail(900, 1000, 0.02, upright=True)
 AXES_AT, SQUARED_AT = 800, 900
 VOTE_TOLERANCE = 6.0
 FEW = 12
-ELSEWHERE = 0.02
-"""Diagonals of the screen between a place and one that rivals it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +42,13 @@ class Fast:
 
     def __init__(self, view: View) -> None:
         self.features = extract(view.full, FAST_VIEW)
-        self._similarity: dict[PreparedScreen, NDArray[np.float32]] = {}
 
     def starved(self, screen: PreparedScreen) -> bool:
         return min(len(self.features), len(screen.features(FAST_SCREEN))) < FEW
 
     def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
         known = screen.features(FAST_SCREEN)
-        self._similarity[screen] = similarities(self.features, known)
-        pairs = match(self._similarity[screen], FAST_RATIO)
+        pairs = match(similarities(self.features, known), FAST_RATIO)
         view_xy = self.features.xy[pairs.view].astype(np.float64)
         screen_xy = known.xy[pairs.screen].astype(np.float64)
         for _ in range(2):
@@ -61,19 +57,6 @@ class Fast:
                 return
             yield Guess(screen, found.homography, found.inliers)
             view_xy, screen_xy = view_xy[~found.inlier], screen_xy[~found.inlier]
-
-    def rivals(self, candidate: Candidate) -> Iterator[Guess]:
-        """Another place of the same screen where the same key points fit: a thumbnail, a tile, the next row of a list."""
-        known = candidate.screen.features(FAST_SCREEN)
-        expected = candidate.homography.apply(self.features.xy)
-        pairs = contenders(
-            self._similarity[candidate.screen], known.xy, expected, ELSEWHERE * candidate.screen.diagonal
-        )
-        view_xy = self.features.xy[pairs.view].astype(np.float64)
-        screen_xy = known.xy[pairs.screen].astype(np.float64)
-        found = fit(view_xy, screen_xy, 4 * known.scale)
-        if found is not None and _spread(view_xy[found.inlier], screen_xy[found.inlier], self.features, known):
-            yield Guess(candidate.screen, found.homography, found.inliers)
 
 
 class Square:
@@ -101,19 +84,6 @@ class Square:
             rotated = turned(self.features, quarters, self.size)
             for vote in votes(rotated, known, tolerance=VOTE_TOLERANCE):
                 yield from self._poses(screen, known, vote, quarters)
-
-    def rivals(self, candidate: Candidate) -> Iterator[Guess]:
-        """Another place of the same screen that the same key points vote for."""
-        if self.features is None:
-            return
-        known = candidate.screen.features(SQUARE_SCREEN)
-        squarely = candidate.homography @ self.to_view
-        middle = Point(self.size[0] / 2, self.size[1] / 2)
-        quarters = round(squarely.rotation_at(middle) / 90) % 4
-        rotated = turned(self.features, quarters, self.size)
-        apart = (squarely.apply(self.features.xy), ELSEWHERE * candidate.screen.diagonal)
-        for vote in votes(rotated, known, tolerance=VOTE_TOLERANCE, apart=apart, wanted=1):
-            yield from self._poses(candidate.screen, known, vote, quarters)
 
     def _poses(self, screen: PreparedScreen, known: Features, vote: Vote, quarters: int) -> Iterator[Guess]:
         """The plane through the pairs that agree, and the vote's own similarity."""

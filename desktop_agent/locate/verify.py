@@ -6,21 +6,32 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from desktop_agent.geometry import Homography
 from desktop_agent.locate.features import Grey
 from desktop_agent.locate.refine import render
 from desktop_agent.locate.screens import PreparedScreen
 
+INDIFFERENT = 0.4
+"""A local correlation that speaks neither for a pose nor against it."""
+
+LEAST_GRAIN, MOST_GRAIN = 5.0, 12.0
+
 
 @dataclass(frozen=True)
 class Agreement:
     """``correlation``: mean local ZNCC over the screenshot's texture in the view, ``explained``: the same over the view's texture,
-    both in [-1, 1]; ``texture``: how much of the view the screenshot's texture fills, in [0, 1]."""
+    both in [-1, 1]; ``texture``: how much of the view the screenshot's texture fills, in [0, 1].
+
+    ``support``, at most about 0.6, by which poses of one view are compared: what agrees counts for a pose, what it predicts and
+    the view does not show against it, and what lies beside the screen for nothing, all relative to the texture of the whole view.
+    """
 
     correlation: float
     explained: float
     texture: float
+    support: float
 
 
 def agreement(
@@ -34,7 +45,7 @@ def agreement(
     view = _straightened(view, lens)
     drawn = render(screen, homography, (width, height))
     if not drawn.inside.any():
-        return Agreement(0.0, 0.0, 0.0)
+        return Agreement(0.0, 0.0, 0.0, 0.0)
     a = view.astype(np.float32)
     b = cv2.GaussianBlur(drawn.image, (0, 0), 0.7).astype(np.float32)
     inside = drawn.inside.astype(np.float32)
@@ -48,12 +59,27 @@ def agreement(
     correlation = (local(a * b) - mean_a * mean_b) / np.sqrt((var_a + 4) * (var_b + 4))
     gate = (inside > 0) & (area > 0.3)
     weight_b = np.where(gate, np.clip(np.sqrt(var_b) - 3, 0, 25), 0)
-    weight_a = np.where(gate, np.clip(np.sqrt(var_a) - 5, 0, 25), 0)
+    deviation = np.sqrt(var_a)
+    grain = _grain(deviation[gate & (weight_b == 0)])
+    weight_a = np.where(gate, np.clip(deviation - grain, 0, 25), 0)
+    # what poses are compared by has to weigh the view in the same way for each of them
+    mean, square = cv2.blur(a, (window, window)), cv2.blur(a * a, (window, window))
+    shown = np.clip(np.sqrt(np.maximum(square - mean**2, 0)) - LEAST_GRAIN, 0, 25)
+    seen = np.where(gate, np.clip(deviation - LEAST_GRAIN, 0, 25), 0)
+    gain = (correlation - INDIFFERENT) * np.maximum(seen, weight_b)
     return Agreement(
         correlation=float((correlation * weight_b).sum() / max(weight_b.sum(), 1e-6)),
         explained=float((correlation * weight_a).sum() / max(weight_a.sum(), 1e-6)),
         texture=float((weight_b > 0).mean()),
+        support=float(gain.sum() / max(shown.sum(), 1e-6)),
     )
+
+
+def _grain(deviation: NDArray[np.float32]) -> float:
+    """The local deviation, in grey levels, that noise, moire and glare have where the screen is flat; letters have more."""
+    if len(deviation) < 200:
+        return LEAST_GRAIN
+    return float(np.clip(1.6 * np.median(deviation), LEAST_GRAIN, MOST_GRAIN))
 
 
 def _straightened(view: Grey, lens: float) -> Grey:

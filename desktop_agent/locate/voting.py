@@ -77,13 +77,14 @@ def votes(
     tolerance: float,
     apart: tuple[Float, float] | None = None,
     least: float = 0.75,
+    neighbours: int = NEIGHBOURS,
     wanted: int = 2,
 ) -> list[Vote]:
     """The best supported poses, best first, different from each other; ``tolerance`` in view pixels.
 
     ``apart`` is where each view key point is already explained (Nx2 screen pixels) and a radius: pairs in there do not vote.
     """
-    pairs, _ = nearest(view, screen, NEIGHBOURS, least)
+    pairs, _ = nearest(view, screen, neighbours, least)
     if apart is not None:
         free = np.hypot(*(screen.xy[pairs.screen] - apart[0][pairs.view]).T) > apart[1]
         pairs = Matches(pairs.view[free], pairs.screen[free])

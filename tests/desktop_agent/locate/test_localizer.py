@@ -132,10 +132,18 @@ def test_the_inside_of_one_of_four_equal_tiles_is_refused(localizer: Localizer, 
     assert_refused(localizer.locate(shot.view, [as_screenshot(tiled)]), Refusal.AMBIGUOUS, Refusal.UNSTABLE)
 
 
-def test_a_tile_with_its_surroundings_is_found(localizer: Localizer, desk: np.ndarray) -> None:
+def test_the_surroundings_tell_equal_tiles_apart(localizer: Localizer, desk: np.ndarray) -> None:
+    """The bezel on two sides, or a part of the next tiles, is what only one of the four has."""
+    tiled = np.ascontiguousarray(np.tile(desk[::2, ::2], (2, 2, 1)))
+    for aim in ((150.0, 150.0), (1450.0, 800.0)):
+        shot = SimulatedCamera(4).shoot(tiled, aim, conditions=Conditions(Pose(coverage=0.3)))
+        assert_right(localizer.locate(shot.view, [as_screenshot(tiled)]), shot)
+
+
+def test_a_tile_that_is_seen_from_side_to_side_has_an_equal_beside_it(localizer: Localizer, desk: np.ndarray) -> None:
     tiled = np.ascontiguousarray(np.tile(desk[::2, ::2], (2, 2, 1)))
     shot = SimulatedCamera(4).shoot(tiled, (400, 200), conditions=Conditions(Pose(coverage=0.3)))
-    assert_right(localizer.locate(shot.view, [as_screenshot(tiled)]), shot)
+    assert_refused(localizer.locate(shot.view, [as_screenshot(tiled)]), Refusal.AMBIGUOUS)
 
 
 def test_an_image_is_not_taken_for_its_thumbnail(localizer: Localizer, desk: np.ndarray) -> None:

@@ -1,0 +1,71 @@
+"""What speaks for a pose and against it: copies on the same screen, noise that is no text, text that the screen does not have."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from desktop_agent.geometry import Homography
+from desktop_agent.locate.copies import copies, within
+from desktop_agent.locate.features import extract, to_grey
+from desktop_agent.locate.screens import FAST_SCREEN, PreparedScreen
+from desktop_agent.locate.verify import agreement
+
+from .conftest import as_screenshot
+
+
+def test_tiles_are_copies_of_each_other(desk: np.ndarray) -> None:
+    tiled = np.ascontiguousarray(np.tile(desk[::2, ::2], (1, 2, 1)))
+    found = copies(extract(to_grey(tiled), FAST_SCREEN), float(np.hypot(*tiled.shape[:2])))
+    shifts = [(copy.map.apply(copy.places) - copy.places).mean(axis=0) for copy in found]
+    for expected in ((800, 0), (-800, 0)):
+        assert min(np.abs(shift - expected).max() for shift in shifts) < 2, shifts
+    alike = max(found, key=lambda copy: len(copy.places))
+    assert within(alike.places, Homography.identity(), (1600, 450)) == len(alike.places)
+    assert within(alike.places, Homography.translation(-2000, 0), (1600, 450)) == 0
+
+
+def test_a_thumbnail_is_a_smaller_copy(desk: np.ndarray) -> None:
+    doubled = desk.copy()
+    doubled[520:820, 60:400] = cv2.resize(desk[72:486, 32:501], (340, 300), interpolation=cv2.INTER_AREA)
+    found = copies(extract(to_grey(doubled), FAST_SCREEN), float(np.hypot(*doubled.shape[:2])))
+    scales = [copy.map.matrix[0, 0] for copy in found]
+    assert any(0.6 < scale < 0.85 for scale in scales)
+    assert any(1.2 < scale < 1.65 for scale in scales)
+
+
+def test_a_screen_without_repetitions_has_hardly_any_copies(desk: np.ndarray) -> None:
+    features = extract(to_grey(desk), FAST_SCREEN)
+    found = copies(features, float(np.hypot(*desk.shape[:2])))
+    assert all(len(copy.places) < 0.1 * len(features) for copy in found)
+
+
+@pytest.fixture
+def page() -> np.ndarray:
+    """A toolbar above an empty page, grey HxW."""
+    picture = np.full((360, 480), 235, np.uint8)
+    for i in range(12):
+        cv2.putText(picture, chr(65 + i), (12 + 38 * i, 40), cv2.FONT_HERSHEY_SIMPLEX, 1, 20, 2)
+    return picture
+
+
+def test_noise_on_a_flat_screen_is_no_contradiction(page: np.ndarray) -> None:
+    screen = PreparedScreen(as_screenshot(cv2.cvtColor(page, cv2.COLOR_GRAY2RGB)))
+    grain = np.random.default_rng(1).normal(0, 9, page.shape)
+    noisy = np.clip(page + grain, 0, 255).astype(np.uint8)
+    agreed = agreement(noisy, screen, Homography.identity())
+    assert agreed.correlation > 0.8
+    assert agreed.explained > 0.7
+
+
+@pytest.mark.parametrize("lines", [3, 5, 9])
+def test_text_that_the_screen_does_not_have_is_one(page: np.ndarray, lines: int) -> None:
+    screen = PreparedScreen(as_screenshot(cv2.cvtColor(page, cv2.COLOR_GRAY2RGB)))
+    other = page.copy()
+    for i in range(lines):
+        cv2.putText(other, "another document altogether", (12, 90 + 30 * i), cv2.FONT_HERSHEY_SIMPLEX, 0.9, 30, 2)
+    agreed = agreement(other, screen, Homography.identity())
+    assert agreed.correlation > 0.8
+    assert agreed.explained < 0.45
+    assert agreed.support < 0.6 * agreement(page, screen, Homography.identity()).support
