@@ -155,7 +155,8 @@ def cut(
             methods["glass"], glass_mask = found
             probability = np.maximum(view.mask if view.region is not None else np.float32(0), glass_mask)
             view = View(view.picture, np.asarray(probability, np.float32), probability > 0)
-    if view.region is None:
+    unsure = tap is None and _score(view.mask) < getattr(segmenter, "least_score", 0.0)
+    if view.region is None or unsure:
         raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
     with clock.stage("boundary"):
         window, alpha = _alpha(image, view, refine, matting, post_process, methods)

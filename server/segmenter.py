@@ -18,7 +18,8 @@ class Segmenter(Protocol):
     """A loaded model. ``name`` is its registry name.
 
     A model may also have ``resolution``, the long side in px beyond which a larger picture adds nothing to its map: it then
-    gets pictures of that size, and a second look at a crop where the object is small.
+    gets pictures of that size, and a second look at a crop where the object is small. And ``least_score``, the mean probability
+    over an object below which, without a tap, it is none.
     """
 
     name: str

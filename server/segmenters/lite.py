@@ -19,6 +19,8 @@ from server.segmenter import RGB, Mask, Stages, Tap
 WEIGHTS = Path(__file__).parents[1] / "weights_shipped" / "lite" / "lite.onnx"
 RESOLUTION = 512
 """Long side in px beyond which the picture adds nothing to the map: it comes from a grid of 128 cells."""
+LEAST_SCORE = 0.89
+"""Grass, wood grain and rooms score up to 0.88 in our trials, every one of 110 held-out objects at least 0.94."""
 MAX_THREADS = 4
 """More threads than this gain nothing on one small picture."""
 
@@ -31,6 +33,7 @@ class LiteSegmenter:
 
     name = "lite"
     resolution = RESOLUTION
+    least_score = LEAST_SCORE
 
     def __init__(self, weights: Path | None = None, device: str = "auto") -> None:
         self._session = _open(weights or WEIGHTS, device)

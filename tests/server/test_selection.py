@@ -125,3 +125,16 @@ def test_unknown_options_are_refused(options: dict[str, str]) -> None:
 def test_nothing_red_is_no_object() -> None:
     with pytest.raises(NoObject):
         cut(photo_with_squares(), Looker(), tap=(10, 10))
+
+
+def test_an_unsure_map_is_no_object_until_someone_taps_on_it() -> None:
+    class Unsure(Looker):
+        least_score = 0.9
+
+        def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
+            return super().predict(image, tap) * np.float32(0.8)
+
+    photo = photo_with_squares((120, 60, 240))
+    with pytest.raises(NoObject):
+        cut(photo, Unsure())
+    assert cut(photo, Unsure(), tap=(200, 200)).score == pytest.approx(0.8, abs=0.02)
