@@ -112,8 +112,8 @@ def create_pairing(access: Access, clips: ClipStore, name: str) -> Blueprint:
         one_time, wanted = body.get("token"), body.get("name", "")
         if not isinstance(one_time, str) or not isinstance(wanted, str):
             raise BadRequest('Send {"token": "...", "name": "..."} as JSON.')
-        access.pairing.redeem(one_time)
-        device, token = _join(access, wanted)
+        with access.pairing.redeemed(one_time):
+            device, token = _join(access, wanted)
         access.last_code = short_code(one_time)
         response = jsonify({"device": device.id, "token": token, "computer": name, "code": access.last_code})
         response.set_cookie(

@@ -9,7 +9,8 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -131,7 +132,16 @@ class PairingWindow:
         return max(0.0, self._ends - self._clock()) if self.is_open else 0.0
 
     def redeem(self, token: str) -> None:
-        """Use the token up. Raises ``Unauthorized`` and, after five wrong ones, closes the window."""
+        """Use the token up. Raises as ``redeemed``."""
+        with self.redeemed(token):
+            pass
+
+    @contextmanager
+    def redeemed(self, token: str) -> Iterator[None]:
+        """Use the token up; what is done inside still happens in an open window: the door stays open for the one who enters.
+
+        Raises ``Unauthorized`` and, after five wrong ones, closes the window.
+        """
         with self._lock:
             if self._token is None or self._clock() >= self._ends:
                 self._token = None
@@ -145,7 +155,10 @@ class PairingWindow:
                 raise Unauthorized(
                     "This pairing code is not valid: scan the code that the computer shows now.", code="wrong_code"
                 )
-            self._token = None
+            try:
+                yield
+            finally:
+                self._token = None
 
 
 def short_code(token: str) -> str:

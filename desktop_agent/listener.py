@@ -152,6 +152,16 @@ class GuardedServer(wsgi.Server):
         super().__init__(*args, **kwargs)
         self.gateway = GuardedGateway
 
+    @staticmethod
+    def bind_socket(socket_: socket.socket, bind_addr: Any) -> socket.socket:
+        """As cheroot's, which leaves the socket of a taken port open."""
+        try:
+            socket_.bind(bind_addr)
+        except OSError:
+            socket_.close()
+            raise
+        return socket_
+
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """A peer that went away is no news."""
         level = level if level >= logging.ERROR else logging.DEBUG

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
 from PIL import Image
 
 from desktop_agent import listener
 from desktop_agent.app import MAX_BODY, create_app
+from desktop_agent.errors import AgentError
 from desktop_agent.listener import listening
 from desktop_agent.tls import own_certificate
 from tests.desktop_agent.conftest import World
@@ -383,3 +385,9 @@ def test_many_requests_at_once_are_all_answered(served: int, world: World) -> No
     for thread in threads:
         thread.join()
     assert codes == [200] * 30
+
+
+def test_a_taken_port_is_named_and_leaves_no_socket_open(served: int) -> None:
+    """A socket that is left open fails the test as a warning."""
+    with pytest.raises(AgentError, match="choose another --port"), listening(Flask("second"), HOST, served):
+        pass

@@ -131,6 +131,22 @@ def test_a_token_expires_by_the_monotonic_clock_whatever_the_time_of_day(monkeyp
     assert refused.value.code == "pairing_closed"
 
 
+def test_the_window_counts_as_open_until_the_device_is_known(tmp_path: Path) -> None:
+    """The listener for phones closes when there is neither a window nor a device: there is no moment with neither."""
+    window, store = PairingWindow(), DeviceStore(tmp_path / "devices.json")
+    token = window.open()
+    seen: list[bool] = []
+    watcher = threading.Thread(target=lambda: seen.append(window.is_open or bool(store.all())))
+    with window.redeemed(token):
+        watcher.start()
+        watcher.join(0.2)
+        assert seen == []  # it waits for the outcome
+        store.add("phone")
+    watcher.join()
+    assert seen == [True]
+    assert not window.is_open
+
+
 def test_five_wrong_tokens_close_the_window() -> None:
     window = PairingWindow()
     token = window.open()
