@@ -3,6 +3,7 @@ place are wrong undo it, and paste once more with what was learned. What was lea
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 
@@ -11,12 +12,14 @@ from desktop_agent.geometry import Placement, Point, Rect
 from desktop_agent.paste.closed_loop import SHOW_SECONDS, Desk, Watch
 from desktop_agent.paste.driver import RGBA, Landing
 from desktop_agent.paste.match import Match
+from desktop_agent.paste.nudge import move_into_place
 from desktop_agent.paste.raster import premultiplied, resample, straight
 from desktop_agent.windows import Window
 
 GOOD_PX, GOOD_SCALE = 1.0, 0.01
 FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.05
+MIDDLE_PX = 12.0
 UNDO_SECONDS = 2.0
 
 
@@ -59,7 +62,9 @@ class CalibratedDriver:
             and not self._elsewhere(match, placement)
             and self._undo(watch, cutout, match)
         ):
-            _, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
+            watch, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
+        if self._elsewhere(match, placement) and _in_the_middle(match, window):
+            match = self._moved(watch, cutout, match, placement)
         error = match.placement.center.distance(placement.center)
         if error > FREE_PX:  # the application has its own place for what is pasted, a text's caret for example
             self._learned.pop(window.id, None)
@@ -86,10 +91,11 @@ class CalibratedDriver:
         match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
         trust = 0.5 if sure else 1.0  # part of what is seen later is the application's rounding to its own pixels
+        dx, dy = seen.center.x - wanted.center.x, seen.center.y - wanted.center.y
+        if math.hypot(dx, dy) > ELSEWHERE_PX:  # the application's own place, which no other pointer would change
+            dx = dy = 0.0
         self._learned[window.id] = Calibration(
-            zoom * seen.scale / wanted.scale,
-            calibration.dx + trust * (seen.center.x - wanted.center.x),
-            calibration.dy + trust * (seen.center.y - wanted.center.y),
+            zoom * seen.scale / wanted.scale, calibration.dx + trust * dx, calibration.dy + trust * dy
         )
         return watch, match
 
@@ -101,6 +107,17 @@ class CalibratedDriver:
         """As large as it should be, but far off: the application has its own place, and a second paste would go there, too."""
         right_size = abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
         return right_size and match.placement.center.distance(wanted.center) > ELSEWHERE_PX
+
+    def _moved(self, watch: Watch, cutout: RGBA, match: Match, wanted: Placement) -> Match:
+        """Drag what lies in the middle of the view, selected, to where it should be."""
+        moved = move_into_place(self._desk, watch, cutout, match.placement, wanted)
+        if moved is None:
+            raise PasteFailed(
+                f"The cut-out was pasted into “{watch.window.title}”, but moving it there lost it from view: look there, undo "
+                "what is wrong, and try again.",
+                code="lost",
+            )
+        return replace(match, placement=moved)
 
     def _undo(self, watch: Watch, cutout: RGBA, match: Match) -> bool:
         """Take the paste back. True once the window shows there what it showed before, False if nothing was taken back.
@@ -124,6 +141,12 @@ class CalibratedDriver:
                 code="undo_failed",
             )
         return not shown
+
+
+def _in_the_middle(match: Match, window: Window) -> bool:
+    """Where programs put what they paste when they ignore the pointer; bars above the view shift its middle down only."""
+    middle, seen = window.rect.center, match.placement.center
+    return abs(seen.x - middle.x) < MIDDLE_PX and abs(seen.y - middle.y) < window.rect.height / 6
 
 
 def centered_raster(cutout: RGBA, placement: Placement) -> RGBA:
