@@ -176,6 +176,7 @@ class QueuedSegmenter:
     def __init__(self, segmenter: Segmenter, batcher: Batcher, deadline_s: float) -> None:
         self.name = segmenter.name
         self.resolution: int | None = getattr(segmenter, "resolution", None)
+        self.least_score: float = getattr(segmenter, "least_score", 0.0)
         self._segmenter, self._batcher, self._deadline_s = segmenter, batcher, deadline_s
         self._stages = stages_of(segmenter)
 
