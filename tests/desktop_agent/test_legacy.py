@@ -18,6 +18,7 @@ from desktop_agent.clips import Clip
 from desktop_agent.errors import AgentError, PasteFailed
 from desktop_agent.geometry import Placement, Point
 from desktop_agent.legacy import as_it_floats, legacy_listening
+from desktop_agent.runtime import Options, running
 from mobile_client_stub.camera import Conditions, SimulatedCamera
 from tests.desktop_agent.conftest import World
 
@@ -194,3 +195,12 @@ def test_where_the_app_shows_it() -> None:
     view = np.zeros((700, 350, 3), np.uint8)
     scale = 350 / 256
     assert as_it_floats(view, clip) == Placement(Point(175 - 32 * scale, 350 + 48 * scale), scale)
+
+
+def test_it_is_off_unless_an_address_is_named() -> None:
+    quiet = Options(screen="virtual", port=0, lan=False)
+    with running(quiet) as agent:
+        assert agent.legacy_port is None
+    with running(replace(quiet, legacy_client="127.0.0.1")) as agent:
+        assert agent.legacy_port is not None
+        assert sent(agent.legacy_port, "GET", "/ping")[2] == b"pong"
