@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def create_pairing(access: Access, clips: ClipStore, name: str) -> Blueprint:
         device = access.devices.find(shown_token())
         answer: dict[str, object] = {"paired": device is not None, "pairing": access.pairing.is_open}
         if device is not None:
-            answer["name"] = name
+            answer |= {"name": name, "undo": "Command+Z" if sys.platform == "darwin" else "Ctrl+Z"}
         if request.is_secure:
             answer["local"] = access.named_origin
         return jsonify(answer)

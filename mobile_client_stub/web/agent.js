@@ -13,9 +13,9 @@ export class Failure extends Error {
 
 export class Cancelled extends Error {}
 
-export const agent = {name: "the computer"};
+export const agent = {name: "the computer", undo: "Ctrl+Z"};
 
-/** Who answers here, and whether this phone is known: {"paired", "pairing", "name"?, "local"?}. */
+/** Who answers here, and whether this phone is known: {"paired", "pairing", "name"?, "undo"?, "local"?}. */
 export const hello = () => answered("/hello", {timeout: 8000}, "agent");
 
 export const pair = (token, name) => answered("/pair", json({token, name}), "pairing");

@@ -18,7 +18,7 @@ async function boot() {
   } catch (failure) {
     return show.card({title: failure.title, text: failure.message, next: failure.next, route: "copy", hop: "agent", actions: [["Try again", boot]]});
   }
-  if (known.name) agent.agent.name = known.name;
+  if (known.paired) Object.assign(agent.agent, {name: known.name, undo: known.undo});
   await preferName(known.local);
   const token = scanned();
   if (token && !known.paired) return pair(token);
@@ -101,12 +101,17 @@ async function chooseOndevice() {
     note.textContent = failure.message;
   }
   $("ondevice-on").disabled = false;
+  await tellFacts();
 }
 
-async function settings() {
-  const facts = [["Computer", agent.agent.name]];
+function settings() {
   $("settings").showModal();
   offerOndevice();
+  tellFacts();
+}
+
+async function tellFacts() {
+  const facts = [["Computer", agent.agent.name]];
   try {
     const status = await agent.status();
     facts[0][1] = status.name;

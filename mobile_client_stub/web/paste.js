@@ -30,7 +30,7 @@ export async function hover(clip, at = null) {
   const go = () => send(clip, crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now());
   enter({name: "floating", movable: true, tapped: go, paste: go, back: home, leave: () => abort.abort()});
   show.aimState("searching");
-  show.pill("Point at the computer's screen", "busy");
+  show.pill("Point at the screen", "busy");
   aimLoop(clip, abort.signal);
 }
 
@@ -71,7 +71,7 @@ function aimed(answer, misses) {
     show.pill("Tap to paste", "good");
   } else if (misses > 1 || before !== "locked") {  // one missed frame is no news
     show.aimState(answer.reason ? "refused" : "searching");
-    show.pill(answer.message || "Point at the computer's screen", answer.reason ? "warn" : "busy");
+    show.pill(answer.message || "Point at the screen", answer.reason ? "warn" : "busy");
   }
 }
 
@@ -164,7 +164,7 @@ function pasted(clip, answer, at) {
   setTimeout(() => {
     if (session.step?.name !== "pasting") return;
     home();
-    const undo = answer.driver === "board" ? "Undo it on the board." : "Undo it there with Ctrl+Z.";
+    const undo = answer.driver === "board" ? "Undo it on the board." : `Undo it there with ${agent.agent.undo}.`;
     show.toast(`${answer.message} ${undo}`, {action: () => hover(clip), label: "Again", ms: 8000});
   }, 1000);
 }
