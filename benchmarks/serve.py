@@ -1,7 +1,8 @@
-"""What the server costs: the path of one large photo, batching, the HTTP face, a network's runtime, ten minutes of mixed load.
+"""What the server costs: the path of one large photo, batching, the HTTP face; a network's runtimes; ten minutes of mixed load.
 
 Ratios are of figures measured in the same run. ``python benchmarks/serve.py [PART...] [--json]``, parts: path, batching,
-overhead, network, soak (``--soak-seconds``, 600 by default; not among the default parts).
+overhead (these by default), network (with ``--file`` for each file that ``python -m export basnet --format onnx --size 320``
+wrote) and soak (``--soak-seconds``).
 """
 
 from __future__ import annotations
@@ -195,34 +196,54 @@ def soak(seconds: float) -> Figures:
     }  # fmt: skip
 
 
-def network() -> Figures:
-    """BASNet at 320 on the CPU: torch as it comes, against the runtimes that are installed."""
-    from server.backends.comparison import compare
+def network(files: tuple[Path, ...]) -> Figures:
+    """BASNet at 320 on the CPU, one thread: torch as it comes, against exported files in the runtime that is installed."""
+    import torch
 
-    figures = {}
-    rows = compare("basnet", side=320)
-    for row in rows:
-        print(
-            f"  {row.name:22} {row.cpu_s * 1000:8.0f} ms CPU   {row.cpu_s / rows[0].cpu_s:5.2f}   differs {row.difference:.4f}"
-        )
-        figures[f"basnet_{row.name.replace(' ', '_')}"] = round(row.cpu_s / rows[0].cpu_s, 3)
-    return figures
+    from server.networks.catalogue import NETWORKS
+    from server.segmenters.runtime import open_onnx
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    eager = NETWORKS["basnet"].build().eval()
+    picture = torch.rand(1, 3, 320, 320)
+    with torch.inference_mode():
+        seconds = {"torch_eager": cpu_seconds(lambda: eager(picture), 2)}
+    for file in files:
+        run, _ = open_onnx(file, "cpu")
+        image = np.asarray(picture) * np.float32(255)
+        seconds[file.stem] = cpu_seconds(lambda run=run, image=image: run(image), 2)  # type: ignore[misc]
+    for name, value in seconds.items():
+        print(f"  {name:22} {value * 1000:8.0f} ms CPU   {value / seconds['torch_eager']:5.2f}")
+    return {f"basnet_{name}": round(value / seconds["torch_eager"], 3) for name, value in seconds.items()}
 
 
-PARTS: dict[str, Callable[[], Figures]] = {"path": path, "batching": batching, "overhead": overhead, "network": network}
+PARTS: dict[str, Callable[[], Figures]] = {"path": path, "batching": batching, "overhead": overhead}
 
 
 @click.command()
-@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "soak"]))
+@click.argument("parts", nargs=-1, type=click.Choice([*PARTS, "network", "soak"]))
+@click.option(
+    "--file",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="An exported BASNet, for 'network'.",
+)
 @click.option("--soak-seconds", default=600.0, show_default=True, type=click.FloatRange(1))
 @click.option("--json", "as_json", is_flag=True)
-def main(parts: tuple[str, ...], soak_seconds: float, as_json: bool) -> None:
+def main(parts: tuple[str, ...], files: tuple[Path, ...], soak_seconds: float, as_json: bool) -> None:
     """Measure the server on this machine."""
     cv2.setNumThreads(1)
     figures: dict[str, Any] = {"load": round(os.getloadavg()[0], 2)}
     for part in parts or tuple(PARTS):
         print(part)
-        figures |= soak(soak_seconds) if part == "soak" else PARTS[part]()
+        if part == "soak":
+            figures |= soak(soak_seconds)
+        elif part == "network":
+            figures |= network(files)
+        else:
+            figures |= PARTS[part]()
     if as_json:
         print(json.dumps(figures))
 
