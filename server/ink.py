@@ -17,6 +17,8 @@ STROKE = 0.06
 """Of the long side: wider dark areas count as shade on the paper, not as ink."""
 FAINT = 0.06
 """Darkening below this is the paper's texture."""
+GRAIN = 2.5
+"""Deviations of the paper's own texture."""
 FULL_QUANTILE = 0.9
 """Of the darkening of ink pixels: from there on ink covers."""
 MOST_INK = 0.5
@@ -34,14 +36,15 @@ def cut_ink(image: RGB, clock: Stopwatch) -> Cutout:
     with clock.stage("ink"):
         ratio = np.minimum(image.astype(np.float32) / np.maximum(paper, 1), 1)
         darkening = 1 - ratio.min(axis=2)
-        marks = darkening > 2 * FAINT
+        faint = faintest(darkening)
+        marks = darkening > 2 * faint
         share = float(marks.mean())
         if not LEAST_INK < share < MOST_INK:
             raise NoObject(
                 "There is no ink on bright paper in the picture: fill it with the drawing, or use mode object."
             )
-        full = max(float(np.quantile(darkening[marks][:: max(1, marks.sum() // 100_000)], FULL_QUANTILE)), 3 * FAINT)
-        opacity = np.clip((darkening - FAINT) / (full - FAINT), 0, 1)
+        full = max(float(np.quantile(darkening[marks][:: max(1, marks.sum() // 100_000)], FULL_QUANTILE)), 3 * faint)
+        opacity = np.clip((darkening - faint) / (full - faint), 0, 1)
         alpha = cv2.LUT(np.rint(opacity * 255).astype(np.uint8), VISIBLE)
         left, top, width, height = cv2.boundingRect(alpha)
         inside = np.s_[top : top + height, left : left + width]
@@ -65,6 +68,14 @@ def paper_white(image: RGB) -> NDArray[np.float32]:
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
     smooth = cv2.GaussianBlur(closed.astype(np.float32), (0, 0), side / 2)
     return np.asarray(cv2.resize(smooth, image.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def faintest(darkening: NDArray[np.float32]) -> float:
+    """Darkening up to which it is still paper: most of the picture is, so its median and spread are the paper's own."""
+    sampled = darkening[:: max(1, darkening.shape[0] // 300), :: max(1, darkening.shape[1] // 300)]
+    middle = float(np.median(sampled))
+    spread = 1.4826 * float(np.median(np.abs(sampled - middle)))
+    return max(FAINT, middle + GRAIN * spread)
 
 
 def _ink_colours(
