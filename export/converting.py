@@ -24,6 +24,9 @@ FULL_PRECISION_ONNX = ("Resize", "TopK", "GreaterOrEqual", "Min", "GridSample", 
 FULL_PRECISION_MIL = {"topk", "greater_equal", "minimum", "resample", "log", "real_div", "reduce_mean", "reduce_max"}
 """Operations kept in float32 in half-precision models: rounding would change a selection, or leave the range."""
 
+INEXACT_PASS = "common::fuse_elementwise_to_batchnorm"
+"""It turns the normalisation's scale and shift into a batch norm of variance 1 and epsilon 1e-5: five millionths too small."""
+
 
 def require_tools() -> None:
     """Raises ``MissingTool`` with the command that installs what is missing."""
@@ -163,6 +166,8 @@ def to_coreml(program: Any, inputs: tuple[torch.Tensor, ...], half: bool) -> Any
     precision = ct.precision.FLOAT32
     if half:
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type not in FULL_PRECISION_MIL)
+    passes = ct.PassPipeline.DEFAULT
+    passes.remove_passes({INEXACT_PASS})
     try:
         with quiet():
             return ct.convert(
@@ -172,6 +177,7 @@ def to_coreml(program: Any, inputs: tuple[torch.Tensor, ...], half: bool) -> Any
                 convert_to="mlprogram",
                 minimum_deployment_target=ct.target.iOS16,
                 compute_precision=precision,
+                pass_pipeline=passes,
                 skip_model_load=True,
             )
     except Exception as error:

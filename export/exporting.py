@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from server.evaluation.dataset import Dataset
 
 PROOF_PICTURES = 2
+PRECISELY = 20.0
+"""Networks of fewer GMAC are evaluated in float64 within operations; the larger ones would take minutes."""
 LOST_SHARE = 0.005
 """Of weighted F: a smaller file that loses more is not offered."""
 Progress = Callable[[str], None]
@@ -169,7 +171,11 @@ class Exporter:
 
     def _proven(self, format_: str, precision: str, path: Path, metadata: dict[str, str]) -> Exported:
         self.progress(f"{path.name}: comparing with the network")
-        runner: running.Runner = running.OnnxRunner(path) if format_ == "onnx" else running.CoreMLRunner(path)
+        runner: running.Runner = (
+            running.OnnxRunner(path)
+            if format_ == "onnx"
+            else running.CoreMLRunner(path, precise=precision == "fp32" and self.target.gmacs < PRECISELY)
+        )
         measured = parity.compare([runner.run(feed) for feed in self.feeds[: len(self.expected)]], self.expected)
         wrong = parity.failure(measured, precision, selects=self.target.selects, trained=self.weights.trained)
         if wrong:

@@ -77,3 +77,8 @@ def settle(graph: nn.Module, feeds: list[tuple[torch.Tensor, ...]]) -> None:
             graph(*feed)
     for norm in norms:
         norm.eval()
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None
+        assert variance is not None
+        # A channel of almost no variance, or far from zero, would enlarge nothing but rounding.
+        variance.copy_(torch.maximum(torch.maximum(variance, 0.25 * variance.mean()), 0.1 * mean.square()))

@@ -1,7 +1,7 @@
 """Evaluates a saved CoreML package's MIL program in torch, so that conversions can be proven without a Mac.
 
-It proves the graph that the package holds, at float32 or with every half-precision value rounded where the program says so;
-not Apple's runtime, which may accumulate differently.
+Every operation's result is rounded to the type that the program gives it, float32 or float16. It proves the graph that the
+package holds, not Apple's runtime, which may accumulate differently.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from export.mil_ops import OPERATIONS, Value
 
 
 class MilProgram:
-    """The main function of a package. ``counts``: operations by name, constants left out."""
+    """The main function of a package. ``counts``: operations by name, constants left out.
 
-    def __init__(self, package: Path) -> None:
+    ``precise`` computes within an operation in float64, which is slow but leaves no rounding of torch's own.
+    """
+
+    def __init__(self, package: Path, *, precise: bool = False) -> None:
+        self._type = torch.float64 if precise else torch.float32
         _check_package(package)
         try:
             spec = coremltools().models.utils.load_spec(str(package))
@@ -31,6 +35,7 @@ class MilProgram:
         except Exception as error:  # protobuf's and coremltools' errors share no base
             raise UnreadableModel(f"{package} is no CoreML package, or damaged ({error}): export it again.") from error
         self._function = _main_function(spec, weights, package)
+        self._types = coremltools().converters.mil.mil.types
         self.metadata: dict[str, str] = dict(spec.description.metadata.userDefined)
         self.description = spec.description
         self.spec_version = int(spec.specificationVersion)
@@ -53,22 +58,29 @@ class MilProgram:
         """Arrays by input name -> arrays by output name. Raises ``UnknownOperation``."""
         values: dict[Any, Value] = {}
         for name, variable in self._function.inputs.items():
-            values[variable] = _rounded(torch.from_numpy(np.asarray(feed[name], np.float32)), variable)
+            values[variable] = self._rounded(torch.from_numpy(np.asarray(feed[name], np.float32)), variable)
         last_use = self._last_uses()
         for index, operation in enumerate(self.operations):
             arguments = {key: self._resolve(given, values) for key, given in operation.inputs.items()}
             results = evaluate(operation.op_type, arguments)
             if operation.op_type.startswith("constexpr_"):
-                self._constants[operation.outputs[0]] = results[0]
+                self._constants[operation.outputs[0]] = self._rounded(results[0], operation.outputs[0])
                 continue
             for variable, result in zip(operation.outputs, results, strict=True):
-                values[variable] = _rounded(result, variable)
+                values[variable] = self._rounded(result, variable)
             for variable in last_use.get(index, ()):
                 values.pop(variable, None)
         return {
             variable.name: np.asarray(self._resolve(variable, values), np.float32)
             for variable in self._function.outputs
         }
+
+    def _rounded(self, value: Value, variable: Any) -> Value:
+        """To the type that the program gives the variable, kept in the type that is computed in."""
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        half = self._types.is_tensor(variable.sym_type) and variable.dtype == self._types.fp16
+        return value.to(torch.float16 if half else torch.float32).to(self._type)
 
     def _last_uses(self) -> dict[int, list[Any]]:
         """Step -> the values that nothing after it reads, so that a large network fits in memory."""
@@ -90,7 +102,7 @@ class MilProgram:
         if given in values:
             return values[given]
         if given not in self._constants:
-            self._constants[given] = _constant(given)
+            self._constants[given] = self._rounded(_constant(given), given)
         return self._constants[given]
 
 
@@ -134,14 +146,3 @@ def _constant(variable: Any) -> Value:
         raise UnreadableModel(f"The program's value '{variable.name}' is never computed: export the model again.")
     result: Value = value
     return result
-
-
-def _rounded(value: Value, variable: Any) -> Value:
-    """To half precision and back where the program keeps this value so."""
-    from coremltools.converters.mil.mil import types
-
-    if isinstance(value, Tensor) and value.is_floating_point():
-        value = value.float()
-        if variable.dtype == types.fp16:
-            return value.half().float()
-    return value

@@ -1,6 +1,6 @@
 """MIL operations in torch, by their name in the specification. Arguments have the specification's names.
 
-Tensors are float32, integer or boolean; scalars, strings and flags are Python's. ``tests/export/test_mil.py`` holds each
+Tensors are float32 or float64, integer or boolean; scalars, strings and flags are Python's. ``tests/export/test_mil.py`` holds each
 against torch.
 """
 
@@ -185,7 +185,7 @@ def _conv(
     dilation = _ints(dilations) if dilations is not None else [1] * spatial
     x = _padded(x, pad_type, pad, weight.shape[2:], stride, dilation)
     function: Any = F.conv1d if spatial == 1 else F.conv2d
-    result: Tensor = function(x, weight.float(), bias, stride, 0, dilation, int(groups))
+    result: Tensor = function(x, weight.to(x.dtype), bias, stride, 0, dilation, int(groups))
     return result
 
 
@@ -196,7 +196,7 @@ def _conv_transpose(
 ) -> Tensor:  # fmt: skip
     stride = _ints(strides) if strides is not None else [1, 1]
     dilation = _ints(dilations) if dilations is not None else [1, 1]
-    result = F.conv_transpose2d(x, weight.float(), bias, stride, 0, 0, int(groups), dilation)
+    result = F.conv_transpose2d(x, weight.to(x.dtype), bias, stride, 0, 0, int(groups), dilation)
     if pad_type == "custom":
         top, bottom, left, right = _ints(pad)
         result = result[:, :, top : result.shape[2] - bottom, left : result.shape[3] - right]
@@ -207,14 +207,14 @@ def _conv_transpose(
 
 @operation("linear")
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.linear(x, weight.float(), bias)
+    return F.linear(x, weight.to(x.dtype), bias)
 
 
 @operation("matmul")
 def _matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
     x = x.transpose(-1, -2) if transpose_x else x
     y = y.transpose(-1, -2) if transpose_y else y
-    return torch.matmul(x.float(), y.float())
+    return torch.matmul(x, y)
 
 
 # Normalisation
@@ -311,11 +311,11 @@ def _resample(
     x: Tensor, coordinates: Tensor, sampling_mode: str, padding_mode: str, padding_value: float, coordinates_mode: str,
     align_corners: bool,
 ) -> Tensor:  # fmt: skip
-    grid = coordinates.float()
+    grid = coordinates.to(x.dtype)
     if coordinates_mode == "normalized_zero_to_one":
         grid = grid * 2 - 1
     elif coordinates_mode == "unnormalized":
-        size = torch.tensor([x.shape[3], x.shape[2]], dtype=torch.float32)
+        size = torch.tensor([x.shape[3], x.shape[2]], dtype=x.dtype)
         grid = 2 * grid / (size - 1) - 1 if align_corners else (2 * grid + 1) / size - 1
     padding = {"constant": "zeros", "border": "border"}.get(padding_mode)
     if padding is None or (padding == "zeros" and padding_value != 0):

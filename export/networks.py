@@ -72,7 +72,7 @@ def made_up(name: str) -> nn.Module:
                 parameter.normal_(std=0.02)
             parameter.mul_(next((gain for part, gain in LIVELIER.items() if part in key), 1.0))
             if key == "hierpr.fc3.weight":
-                parameter[:, :-1] *= 0.1
+                parameter[:, :-1] *= 0.01
                 parameter[:, -1] = 4  # the slope of the logit at 0.5
             elif key == "hierpr.fc3.bias":
                 parameter.fill_(-2)

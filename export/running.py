@@ -37,10 +37,10 @@ class OnnxRunner:
 class CoreMLRunner:
     """By the MIL evaluator, wherever it runs."""
 
-    def __init__(self, package: Path) -> None:
+    def __init__(self, package: Path, *, precise: bool = False) -> None:
         from export.mil import MilProgram
 
-        self.program = MilProgram(package)
+        self.program = MilProgram(package, precise=precise)
         self.metadata = self.program.metadata
 
     def run(self, feed: Feed) -> NDArray[np.float32]:

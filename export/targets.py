@@ -13,7 +13,6 @@ FORMATS = ("onnx", "coreml")
 PRECISIONS = ("fp32", "fp16", "int8", "palette6")
 SUFFIXES = {"onnx": ".onnx", "coreml": ".mlpackage"}
 
-_WEIGHT_SIZES = {"fp32": 4.0, "fp16": 2.0, "int8": 1.0, "palette6": 0.75}
 LARGEST_ON_A_PHONE = 110_000_000
 """Parameters: 220 MB in fp16, about what a phone's model loader takes without being killed."""
 
@@ -47,12 +46,12 @@ class Target:
         return sum(NETWORKS[name].parameters for name in self.networks)
 
     @property
+    def gmacs(self) -> float:
+        return sum(NETWORKS[name].gmacs or 0.0 for name in self.networks)
+
+    @property
     def formats(self) -> tuple[str, ...]:
         return ("onnx",) if self.not_on_phones else FORMATS
-
-    def expected_bytes(self, precision: str) -> int:
-        """Roughly what the file takes."""
-        return int(self.parameters * _WEIGHT_SIZES[precision] * 1.05) + 300_000
 
 
 _OBJECT = "probability that the pixel belongs to the main object"

@@ -1,0 +1,102 @@
+"""Each way an export can fail: one clear line, and nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from export.__main__ import main
+from export.errors import BadChoice, CannotWrite, ExportError, MissingWeights, UnknownTarget, UnreadableModel
+from export.writing import whole_or_nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (["nosuch", "--format", "onnx"], UnknownTarget, "export list"),
+        (["lite", "--format", "tflite"], BadChoice, "onnx or coreml"),
+        (["lite", "--format", "onnx", "--precision", "palette6"], BadChoice, "int8"),
+        (["lite", "--format", "onnx", "--size", "99"], BadChoice, "--size"),
+        (["gem-tiny", "--format", "onnx"], MissingWeights, "--random-weights"),
+        (["lite", "--format", "onnx", "--pictures", "nowhere"], BadChoice, "--pictures"),
+        (["lite", "--format", "onnx", "--validate", "nowhere"], BadChoice, "nowhere"),
+        (["lite", "--format", "onnx", "--weights", "nowhere.safetensors"], MissingWeights, "nowhere.safetensors"),
+    ],
+)
+def test_a_wrong_request_writes_nothing(
+    arguments: list[str], error: type[ExportError], message: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked = CliRunner().invoke(main, [*arguments, "-o", str(out)])
+    assert isinstance(asked.exception, error)
+    assert message in str(asked.exception)
+    assert not out.exists()
+
+
+def test_an_error_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "export", "lite", "--format", "tflite", "-o", str(tmp_path)]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert asked.stderr == "Error: 'tflite' is not a format: use onnx or coreml.\n"
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "cut.onnx").write_bytes(b"\x08\x0a garbage")
+    (tmp_path / "empty.mlpackage").mkdir()
+    broken = tmp_path / "broken.mlpackage"
+    (broken / "Data" / "weights").mkdir(parents=True)
+    (broken / "Manifest.json").write_text("{}")
+    (tmp_path / "photo.jpg").write_bytes(b"")
+    for name in ("cut.onnx", "empty.mlpackage", "broken.mlpackage", "photo.jpg", "missing.onnx"):
+        for command in ("check", "bench"):
+            asked = CliRunner().invoke(main, [command, str(tmp_path / name)])
+            if command == "bench" and name.endswith("n.mlpackage"):
+                continue  # packages are not opened there: they run on Apple's devices only
+            if command == "bench" and name == "empty.mlpackage":
+                continue
+            assert isinstance(asked.exception, UnreadableModel), (command, name, asked.output)
+            assert name in str(asked.exception)
+
+
+def test_no_room_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_text("before")
+
+    def fill_the_disk() -> None:
+        with whole_or_nothing(tmp_path) as partial:
+            (partial / "model.onnx").write_text("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CannotWrite, match="Make room"):
+        fill_the_disk()
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    assert (tmp_path / "model.onnx").read_text() == "before"
+
+
+def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        with whole_or_nothing(tmp_path) as partial:
+            (partial / "model.mlpackage").mkdir()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotWrite, match="-o"), whole_or_nothing(tmp_path / "file" / "models"):
+        pass
+
+
+def test_a_package_replaces_the_one_before(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with whole_or_nothing(tmp_path) as partial:
+            (partial / "model.mlpackage").mkdir()
+            (partial / "model.mlpackage" / text).write_text(text)
+    assert [path.name for path in (tmp_path / "model.mlpackage").iterdir()] == ["second"]

@@ -1,0 +1,63 @@
+"""The graphs around the networks against the server's predictors, without any conversion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from export import folding, graphs, pictures, targets
+from server.networks.meticulous import Predictions, mobile_meticulousnet_h, mobile_meticulousnet_l
+from server.predictors.meticulous import MeticulousPredictor
+
+
+class Flat(nn.Module):
+    """Stands for L or H: their preparation and result, with a rule of a line instead of a network."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        network = mobile_meticulousnet_l() if channels == 3 else mobile_meticulousnet_h()
+        self.mean, self.std, self.hierpr = network.mean, network.std, network.hierpr
+
+    def forward(self, x: Tensor) -> Predictions:
+        finest = torch.sigmoid(3 * x[:, :1] - x[:, 1:2] + x[:, -1:])
+        return Predictions(*[finest] * 7)
+
+
+@pytest.mark.parametrize("size", [320, 416])
+def test_the_pipeline_does_what_the_predictor_does(size: int) -> None:
+    picture = next(pictures.views(pictures.folder(None)))
+    image = np.asarray(Image.fromarray(picture).resize((size, size)))
+    graph = graphs.MeticulousPipeline(Flat(3), Flat(4), size)
+    ours = graph(torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)))[0, 0].numpy()
+    predictor = MeticulousPredictor(Flat(3), Flat(4), "mobile-meticulousnet", device="cpu")  # type: ignore[arg-type]
+    # Pillow shrinks 8-bit pictures in steps of a grey level, the graph does not round.
+    difference = np.abs(ours - predictor.predict(image))
+    assert difference.mean() <= 2e-3
+    assert np.quantile(difference, 0.99) <= 0.02
+
+
+@pytest.mark.parametrize(("length", "wanted"), [(416, 336), (336, 416), (10, 10)])
+def test_resampling_is_pillows(length: int, wanted: int) -> None:
+    line = np.random.default_rng(1).random((1, length)).astype(np.float32)
+    pillows = np.asarray(Image.fromarray(line).resize((wanted, 1), Image.Resampling.BILINEAR))
+    ours = line @ graphs.triangle_matrix(length, wanted).numpy().T
+    np.testing.assert_allclose(ours, pillows, atol=1e-5)
+
+
+def test_folding_keeps_the_map_and_leaves_no_norm_behind_a_convolution() -> None:
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.BatchNorm2d(8), nn.Conv2d(8, 1, 1))
+    feed = (torch.rand(2, 3, 9, 9),)
+    folding.settle(network, [feed])
+    network.eval()
+    folded = folding.folded(network, feed)
+    assert [type(module) for module in folded][1:4] == [nn.Identity, nn.ReLU, nn.BatchNorm2d]
+    assert isinstance(network[1], nn.BatchNorm2d)  # the original is left alone
+    torch.testing.assert_close(folded(*feed), network(*feed), rtol=0, atol=1e-5)
+
+
+def test_every_target_has_its_graph() -> None:
+    assert all(hasattr(graphs, target.graph) for target in targets.TARGETS.values())
