@@ -48,15 +48,18 @@ class Outcome:
         return float(np.quantile(self.seconds, share))
 
 
-def run_load(url: str, seconds: float, *, clients: int, hostile: float, pause: float = 0.02, seed: int = 0) -> Outcome:
-    """``clients`` send pictures one after the other; a share ``hostile`` of what they send is an attack."""
+def run_load(
+    url: str, seconds: float, *, clients: int, hostile: float, pause: float = 0.02, seed: int = 0, slow: bool = True
+) -> Outcome:
+    """``clients`` send pictures one after the other; a share ``hostile`` of what they send is an attack (``slow`` ones too)."""
     parts = urlsplit(url)
     address = (parts.hostname or "", parts.port or 0)
     outcome, end = Outcome(), time.monotonic() + seconds
+    attacks = [attack for attack in ATTACKS if slow or attack[1] is not _slow]
     threads = [
         threading.Thread(
             target=_client,
-            args=(address, end, random.Random(seed * 1000 + n), hostile, pause, outcome),
+            args=(address, end, random.Random(seed * 1000 + n), hostile, pause, outcome, attacks),
             name=f"arcp-load-{n}",
         )
         for n in range(clients)
@@ -69,22 +72,26 @@ def run_load(url: str, seconds: float, *, clients: int, hostile: float, pause: f
 
 
 def _client(
-    address: Address, end: float, chance: random.Random, hostile: float, pause: float, outcome: Outcome
+    address: Address,
+    end: float,
+    chance: random.Random,
+    hostile: float,
+    pause: float,
+    outcome: Outcome,
+    known: list[tuple[str, Callable[[Address], int | str]]],
 ) -> None:
     connection = http.client.HTTPConnection(*address, timeout=60)
-    attacks: list[threading.Thread] = []
+    running: list[threading.Thread] = []
     while time.monotonic() < end:
         if chance.random() < hostile:
             # beside the good ones: a slow body must not hold up the client that measures
-            attack = threading.Thread(
-                target=_attack, args=(address, chance.choice(ATTACKS), outcome), name="arcp-attack"
-            )
+            attack = threading.Thread(target=_attack, args=(address, chance.choice(known), outcome), name="arcp-attack")
             attack.start()
-            attacks.append(attack)
+            running.append(attack)
         connection = _good(connection, address, chance, outcome)
         time.sleep(pause * chance.random() * 2)
     connection.close()
-    for attack in attacks:
+    for attack in running:
         attack.join()
 
 

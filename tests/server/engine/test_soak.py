@@ -17,12 +17,12 @@ def failures(outcome: Outcome) -> list[object]:
 
 
 def test_a_short_soak() -> None:
-    """A fifth is hostile here, so that every attack comes within seconds."""
+    """A fifth is hostile here, so that most attacks come within seconds; slow bodies have a test of their own."""
     with server_process(module="tests.server.engine.stub_server") as server:
-        outcome = run_load(server.url, 8, clients=3, hostile=0.2)
+        outcome = run_load(server.url, 4, clients=3, hostile=0.2, slow=False)
         assert not outcome.wrong
         assert not failures(outcome)
-        assert len(outcome.seconds) > 30
+        assert len(outcome.seconds) > 10
         again = run_load(server.url, 1, clients=2, hostile=0)
         assert not again.wrong
         assert again.seconds
