@@ -150,3 +150,12 @@ def test_it_serves_and_stops(coffee_jpeg: bytes) -> None:
 def test_importing_the_package_needs_no_torch() -> None:
     code = "import sys, server, server.app, server.networks.catalogue; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_the_options_of_cut_reach_the_pipeline(photo: Path, tmp_path: Path) -> None:
+    done = cut(str(photo), "-o", str(tmp_path / "out.png"), "--matting", "--crop", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["methods"] == {"matting": "closed-form"}
+    done = cut(str(photo), "-o", str(tmp_path / "sheet.png"), "--mode", "sheet")
+    assert done.returncode == 3, done.stderr
+    assert not (tmp_path / "sheet.png").exists()

@@ -118,3 +118,36 @@ def test_a_thin_part_keeps_a_sure_core() -> None:
     assert (trimap[100, 60:340] == 1).all()
     assert trimap[107, 200] == 0.5
     assert trimap[130, 200] == 0
+
+
+class Threshold:
+    """Stands for an installed network: cuts hard where the picture is bright."""
+
+    def predict(self, image: RGB) -> Mask:
+        return (image[..., 0] > 130).astype(np.float32)
+
+    def refine(self, image: RGB, mask: Mask) -> Mask:
+        assert mask.shape == image.shape[:2]
+        return self.predict(image)
+
+
+def test_an_installed_refiner_gets_the_full_size_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.boundary.installed", lambda names: "mobile-meticulousnet-h")
+    monkeypatch.setattr("server.boundary.companion", lambda name: Threshold())
+    photo, alpha = star(600)
+    small, window = shrunk(photo, 150), Window(100, 100, 500, 500)
+    mask = cv2.resize(alpha, (150, 150), interpolation=cv2.INTER_AREA)
+    name, fine = refined(photo, small, mask, window)
+    assert name == "mobile-meticulousnet-h"
+    assert np.array_equal(fine, Threshold().predict(photo[window.slices]) * 255)
+
+
+def test_an_installed_matter_decides_only_where_the_mask_is_unsure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.matting.installed", lambda names: "gfm-r34-tt")
+    monkeypatch.setattr("server.matting.companion", lambda name: Threshold())
+    photo, alpha = star(300)
+    photo[5:20, 5:20] = 255  # another bright thing, which is not the object
+    name, found = matte(photo, photo, alpha, Window(0, 0, 300, 300))
+    assert name == "gfm-r34-tt"
+    assert found[150, 150] == 255
+    assert found[10, 10] == 0
