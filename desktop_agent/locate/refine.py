@@ -16,8 +16,10 @@ from desktop_agent.locate.screens import PreparedScreen
 Float = NDArray[np.float64]
 Light = NDArray[np.float32]
 
-LENS_PRIOR = 0.015
-"""Standard deviation of a phone's remaining radial coefficient, in units of the focal length."""
+LENS_PRIOR, CAUTIOUS_LENS_PRIOR = 0.015, 0.003
+"""Standard deviation of a phone's remaining radial coefficient, in units of the focal length; the second one for fewer than
+``MANY`` tracks, which cannot tell lens from tilt."""
+MANY = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +157,7 @@ def _gauss_newton(
     matrix: Float, plane: Float, seen: Float, noise: float
 ) -> tuple[Float, float, NDArray[np.bool_], Float] | None:
     """Iteratively reweighted (Cauchy) fit; ``noise`` is about one pixel in the units of ``seen``."""
-    lens = 0.0
+    lens, prior = 0.0, LENS_PRIOR if len(plane) >= MANY else CAUTIOUS_LENS_PRIOR
     width = 1.5 * noise
     covariance = np.eye(9)
     for step in range(8):
@@ -169,9 +171,9 @@ def _gauss_newton(
         rows = _plane_rows(matrix, plane, seen)
         spread = max(float((weights * residual**2).sum() / max(weights.sum() - 9, 1.0)), (0.03 * noise) ** 2)
         normal = (rows * weights[:, None]).T @ rows / spread
-        normal[8, 8] += 1 / LENS_PRIOR**2
+        normal[8, 8] += 1 / prior**2
         gradient = (rows * weights[:, None]).T @ residual / spread
-        gradient[8] += lens / LENS_PRIOR**2
+        gradient[8] += lens / prior**2
         try:
             covariance = np.linalg.inv(normal)
         except np.linalg.LinAlgError:
