@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from server.companions import MATTERS, companion, installed
 from server.edges import LocalLinear, enlarged
+from server.looking import shrunk
 from server.segmenter import RGB, Mask
 from server.selection import Window
 
+SIDE = 768
+"""Long side in px at which opacities are solved for; the photo's own resolution comes back with its edges."""
 BAND = 0.022
 """Of the long side: pixels so near to the mask's edge are unknown."""
 CORE = 0.5
@@ -32,6 +35,9 @@ TOLERANCE = 1e-3
 
 def matte(image: RGB, small: RGB, mask: Mask, window: Window) -> tuple[str, NDArray[np.uint8]]:
     """What ran, and the alpha of ``window``; parameters as ``server.edges.enlarged``."""
+    if max(mask.shape) > SIDE:
+        small = shrunk(small, SIDE)
+        mask = np.asarray(cv2.resize(mask, small.shape[1::-1], interpolation=cv2.INTER_AREA), np.float32)
     trimap = trimap_of(mask)
     name = installed(MATTERS)
     if name is None:

@@ -151,3 +151,20 @@ def test_an_installed_matter_decides_only_where_the_mask_is_unsure(monkeypatch: 
     assert name == "gfm-r34-tt"
     assert found[150, 150] == 255
     assert found[10, 10] == 0
+
+
+def test_a_full_size_mask_is_matted_at_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that works on every pixel of a large photo must not make the solver do so too."""
+    monkeypatch.setattr("server.matting.SIDE", 100)
+    sizes: list[tuple[int, ...]] = []
+
+    def seen(image: RGB, trimap: Mask, prior: Mask) -> Mask:
+        sizes.append(trimap.shape)
+        return closed_form(image, trimap, prior)
+
+    monkeypatch.setattr("server.matting.closed_form", seen)
+    photo, truth = hair(320)
+    _, alpha = matte(photo, photo, (truth > 0.5).astype(np.float32), Window(0, 0, 320, 320))
+    assert sizes == [(100, 100)]
+    assert alpha.shape == (320, 320)
+    assert mean_error(alpha / 255, truth) < mean_error((truth > 0.5).astype(np.float32), truth)
