@@ -58,8 +58,10 @@ def _fold(graph: nn.Module, convolution: str, norm: str) -> None:
         shifted = (bias - bn.running_mean.double()) * scale + bn.bias.double()
         conv.weight = nn.Parameter((conv.weight.double() * scale[:, None, None, None]).float(), requires_grad=False)
         conv.bias = nn.Parameter(shifted.float(), requires_grad=False)
-    parent, _, child = norm.rpartition(".")
-    setattr(graph.get_submodule(parent), child, nn.Identity())
+    for parent in graph.modules():  # some networks know one module by two names
+        for name, child in list(parent._modules.items()):
+            if child is bn:
+                setattr(parent, name, nn.Identity())
 
 
 def settle(graph: nn.Module, feeds: list[tuple[torch.Tensor, ...]]) -> None:

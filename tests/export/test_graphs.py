@@ -59,5 +59,23 @@ def test_folding_keeps_the_map_and_leaves_no_norm_behind_a_convolution() -> None
     torch.testing.assert_close(folded(*feed), network(*feed), rtol=0, atol=1e-5)
 
 
+def test_folding_knows_modules_of_two_names() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+            self.second = nn.Sequential(self.first[0], self.first[1])
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.second(x)
+            return out
+
+    feed = (torch.rand(2, 3, 9, 9),)
+    network = Twice()
+    folding.settle(network, [feed])
+    network.eval()
+    torch.testing.assert_close(folding.folded(network, feed)(*feed), network(*feed), rtol=0, atol=1e-5)
+
+
 def test_every_target_has_its_graph() -> None:
     assert all(hasattr(graphs, target.graph) for target in targets.TARGETS.values())
