@@ -205,6 +205,7 @@ def test_mobile_overfits_one_picture(builder: type[nn.Module]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_overfits_one_picture() -> None:
     torch.manual_seed(0)
     assert_overfits(meticulousnet_l(), probability_logits, size=48, steps=50, learning_rate=5e-5)
