@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +57,7 @@ def _onnxruntime(path: Path, device: str) -> tuple[Run, tuple[int, int]]:
 
 
 def _openvino(path: Path) -> tuple[Run, tuple[int, int]]:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else importing it reports to Intel
     import openvino
 
     try:
