@@ -215,12 +215,12 @@ def test_a_server_is_found_with_the_certificate_that_it_shows(server: tuple[int,
     try:
         info = server_info(port)
         other.register_service(info)
-        eventually(lambda: found.servers)
+        eventually(lambda: "gpu-1" in found.servers)
         assert found.servers["gpu-1"] == FoundServer(
             "gpu-1", "Studio GPU", f"https://{LOOPBACK}:{port}", certificate.fingerprint
         )
         other.unregister_service(info)
-        eventually(lambda: found.left == ["gpu-1"])
+        eventually(lambda: "gpu-1" in found.left)
     finally:
         other.close()
         discovery.close()
@@ -233,7 +233,8 @@ def test_the_agent_announces_itself_without_secrets_while_it_can_be_reached() ->
     seen: dict[str, ServiceStateChange] = {}
 
     def changed(zeroconf: object, service_type: str, name: str, state_change: ServiceStateChange) -> None:
-        seen[name] = state_change
+        if name.startswith("Büro"):  # other agents may be in the same network
+            seen[name] = state_change
 
     other = Zeroconf(interfaces=[LOOPBACK])
     discovery = Discovery("Büro. PC", lambda: now[0], interfaces=[LOOPBACK])
