@@ -244,7 +244,8 @@ def test_the_agent_announces_itself_without_secrets_while_it_can_be_reached() ->
         (name,) = seen
         info = other.get_service_info(AGENT_TYPE, name, 3000)
         assert info is not None
-        assert (info.port, info.parsed_addresses()) == (8766, [LOOPBACK])
+        assert info.port == 8766
+        assert LOOPBACK in info.parsed_addresses()  # agents of other tests announce this host under the same name
         assert name.startswith("Büro  PC ")
         assert set(info.properties) == {b"txtvers", b"id", b"version", b"path"}
         assert sum(len(key) + len(value or b"") for key, value in info.properties.items()) < 200
