@@ -10,7 +10,7 @@ from desktop_agent.geometry import Point, Rect
 
 CORNER = 2  # pixels: the pointer in a corner of the desktop means stop
 PATIENCE = 1.5  # seconds for the person to let go of a key
-STEPS, STEP_SECONDS, REST_SECONDS = 15, 0.012, 0.15
+STEPS, ARRIVAL_SECONDS, STEP_SECONDS, REST_SECONDS = 15, 0.03, 0.012, 0.15
 
 
 class HandsSession(ABC):
@@ -59,6 +59,7 @@ class HandsSession(ABC):
 
     def drag(self, start: Point, end: Point) -> None:
         self.move(start)
+        time.sleep(ARRIVAL_SECONDS)
         self._button(True)
         try:
             for step in range(1, STEPS + 1):

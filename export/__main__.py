@@ -15,6 +15,9 @@ from export.errors import BadChoice, ExportError
 if TYPE_CHECKING:
     from export.exporting import Exported, Options
 
+EXTRA = {"coremltools", "onnx", "onnxscript", "onnxslim", "safetensors", "sklearn", "torch"}
+"""What the ``export`` extra brings; the rest of the software runs without."""
+
 
 class _Commands(click.Group):
     """A first word that is no command is the model to export."""
@@ -230,6 +233,11 @@ def run() -> None:
         main()
     except ExportError as error:
         click.echo(f"Error: {error.message}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        click.echo(f"Error: The package '{error.name}' is missing: pip install 'ar-copy-paste[export]'.", err=True)
         sys.exit(1)
 
 

@@ -100,3 +100,11 @@ def test_a_package_replaces_the_one_before(tmp_path: Path) -> None:
             (partial / "model.mlpackage").mkdir()
             (partial / "model.mlpackage" / text).write_text(text)
     assert [path.name for path in (tmp_path / "model.mlpackage").iterdir()] == ["second"]
+
+
+def test_a_base_install_is_told_which_extra_is_missing(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['torch'] = None; from export.__main__ import run; run()"
+    arguments = ["lite", "--format", "onnx", "-o", str(tmp_path / "out")]
+    asked = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert asked.returncode == 1
+    assert asked.stderr == "Error: The package 'torch' is missing: pip install 'ar-copy-paste[export]'.\n"
