@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from numpy.typing import NDArray
 from server.foreground import estimate_foreground
 
 RGB = NDArray[np.uint8]
+PYMATTING = Path(__file__).parents[1] / "data" / "foreground" / "pymatting.npz"
+"""``estimate_foreground_ml`` of PyMatting 1.1.16 on ``scene(160, 0.12)``, where alpha is over 25 and under 230."""
 
 
 def scene(size: int, softness: float) -> tuple[RGB, RGB, NDArray[np.uint8]]:
@@ -37,6 +41,18 @@ def test_the_old_background_leaves_the_soft_edge(size: int, softness: float) -> 
     after = (np.abs(estimate[edge].astype(float) - truth[edge]) * weight).mean()
     assert after < 0.35 * before
     assert after < 6
+
+
+def test_as_near_the_truth_as_pymatting() -> None:
+    photo, truth, _ = scene(160, 0.12)
+    reference = np.load(PYMATTING)
+    assert np.abs(photo.astype(int) - reference["photo"]).max() <= 1  # the same scene, whatever sine rounds to
+    edge = (reference["alpha"] > 25) & (reference["alpha"] < 230)
+    theirs = reference["estimate"].astype(float)
+    ours = estimate_foreground(reference["photo"], reference["alpha"])[edge].astype(float)
+    weight = reference["alpha"][edge][:, None] / 255.0
+    assert (np.abs(ours - theirs) * weight).mean() < 2
+    assert (np.abs(ours - truth[edge]) * weight).mean() < (np.abs(theirs - truth[edge]) * weight).mean()
 
 
 def test_opaque_pixels_are_untouched() -> None:
