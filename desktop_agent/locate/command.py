@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,30 +92,34 @@ def _answer_line(localizer: Localizer, line: str) -> dict[str, Any]:
     return {"view": str(view), "screen": str(screen), **answer}
 
 
-def _locate(localizer: Localizer, view: RGB | None, screen: RGB | None) -> Location:
-    if view is None or screen is None:
-        return Location.refused(Refusal.UNREADABLE_IMAGE)
+def _locate(localizer: Localizer, view: RGB | str, screen: RGB | str) -> Location:
+    if isinstance(view, str):
+        return replace(Location.refused(Refusal.UNREADABLE_IMAGE), message=view)
+    if isinstance(screen, str):
+        return replace(Location.refused(Refusal.UNREADABLE_IMAGE), message=screen)
     monitor = Monitor(1, Rect(0, 0, screen.shape[1], screen.shape[0]))
     return localizer.locate(view, [Screenshot(monitor, screen)])
 
 
-def _read(path: Path) -> RGB | None:
-    """The upright picture, or None when it cannot be read."""
+def _read(path: Path) -> RGB | str:
+    """The upright picture, or the sentence that says why there is none."""
     from server.errors import BadInput
     from server.images import decode
 
     try:
         return decode(path.read_bytes())
-    except (OSError, BadInput):
-        return None
+    except OSError as error:
+        return f"{path} cannot be opened ({error.strerror}): check the path."
+    except BadInput:
+        return f"{path} is not a picture that can be read: give a JPEG, PNG or WebP file."
 
 
-def _draw(path: Path, view: RGB | None, screen: RGB | None, location: Location) -> None:
+def _draw(path: Path, view: RGB | str, screen: RGB | str, location: Location) -> None:
     from desktop_agent.locate.explain import explain
     from server.images import encode_png
 
-    if view is None or screen is None:
-        raise click.ClickException("There is nothing to draw: a picture cannot be read.")
+    if isinstance(view, str) or isinstance(screen, str):
+        return  # the refusal says why
     try:
         path.write_bytes(encode_png(explain(view, screen, location)))
     except OSError as error:

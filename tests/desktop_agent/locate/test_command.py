@@ -62,10 +62,14 @@ def test_a_refusal_has_null_numbers_and_exit_code_3(pair: tuple[Path, Path, Shot
 def test_what_is_no_picture_is_refused(content: bytes, pair: tuple[Path, Path, Shot], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(content)
-    for arguments in ((broken, pair[1]), (pair[0], broken), (tmp_path / "missing.jpg", pair[1])):
-        code, output = run(*arguments, "--json")
+    missing = tmp_path / "missing.jpg"
+    for arguments, named in (((broken, pair[1]), broken), ((pair[0], broken), broken), ((missing, pair[1]), missing)):
+        code, output = run(*arguments, "--json", "--explain", tmp_path / "why.png")
+        answer = json.loads(output)
         assert code == 3
-        assert json.loads(output)["reason"] == "unreadable_image"
+        assert answer["reason"] == "unreadable_image"
+        assert answer["message"].startswith(f"{named} ")
+    assert not (tmp_path / "why.png").exists()
 
 
 def test_a_sentence_for_people(pair: tuple[Path, Path, Shot], tmp_path: Path) -> None:
@@ -73,6 +77,7 @@ def test_a_sentence_for_people(pair: tuple[Path, Path, Shot], tmp_path: Path) ->
     code, output = run(tmp_path / "missing.jpg", pair[1])
     assert code == 3
     assert output.startswith("Refused (unreadable_image)")
+    assert "No such file" in output
 
 
 def test_a_batch_is_answered_in_order(pair: tuple[Path, Path, Shot], tmp_path: Path) -> None:
