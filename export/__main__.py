@@ -37,7 +37,6 @@ def main() -> None:
 
 def _shared(command: Any) -> Any:
     for option in (
-        click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the files."),
         click.option("--pictures", type=click.Path(path_type=Path), help="Photographs that calibrate and prove."),
         click.option(
             "--validate", type=click.Path(path_type=Path), help="Pictures with masks: scores before and after."
@@ -58,6 +57,7 @@ def _shared(command: Any) -> Any:
 @click.option("--precision", default="fp16", show_default=True, metavar="fp32|fp16|int8|palette6")
 @click.option("--size", type=int, help="Side of the input in pixels; 'list' shows the choices.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights file instead of the installed one.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the files.")
 @_shared
 def model_command(
     model: str, format_: str, precision: str, size: int | None, weights: Path | None, out: Path, **rest: Any
@@ -151,8 +151,10 @@ def bench_command(files: tuple[Path, ...], seconds: float, as_json: bool) -> Non
 @click.option("--model", "models", multiple=True, help="Only these; repeat it.")
 @click.option("--precision", "precisions", multiple=True, help="Only these; repeat it. Default: all.")
 @click.option("--format", "formats", multiple=True, type=click.Choice(targets.FORMATS), help="Only these.")
+@click.option("--report", is_flag=True, help="Print the table of all files in the folder (and write it to report.md).")
+@click.option("--table-only", is_flag=True, help="Delete each file once it is measured: all together are 30 GB.")
 @click.option(
-    "--report", is_flag=True, help="Print the table of docs/export.md (and write report.md beside the files)."
+    "-o", "--out", default="models", show_default=True, type=click.Path(path_type=Path), help="Folder for the files."
 )
 @_shared
 def all_command(
@@ -160,27 +162,36 @@ def all_command(
     precisions: tuple[str, ...],
     formats: tuple[str, ...],
     report: bool,
+    table_only: bool,
     out: Path,
     **rest: Any,
 ) -> None:
-    """Export every model in every format; failures are reported and the rest goes on."""
+    """Export every model in every format. Files that are there and still true are kept; failures do not stop the rest.
+
+    Models without installed weights get random ones, to measure speed and size.
+    """
     chosen = [targets.find(name).name for name in models] or list(targets.TARGETS)
     for precision in precisions:
         if precision not in targets.PRECISIONS:
             raise BadChoice(f"'{precision}' is not a precision: use {', '.join(targets.PRECISIONS)}.")
-    from export.report import export_all, table
+    from export.report import Report, export_all, table
+    from export.writing import replace_text
 
     rows = export_all(
-        chosen, out, _options(**rest), precisions or targets.PRECISIONS, formats or targets.FORMATS, _progress
+        chosen,
+        out,
+        _options(**rest),
+        precisions or targets.PRECISIONS,
+        formats or targets.FORMATS,
+        _progress,
+        table_only=table_only,
     )
-    made = sum(row.done is not None for row in rows)
     if report:
-        text = table(rows)
-        if made:
-            (out / "report.md").write_text(text, encoding="utf-8")
+        text = table(Report(out).sorted())
+        replace_text(out / "report.md", text)
         click.echo(text, nl=False)
-    failed = [row for row in rows if row.done is None and not row.note.startswith("not made")]
-    click.echo(f"{made} files in {out}, {len(failed)} failed", err=True)
+    failed = [row for row in rows if row.failed]
+    click.echo(f"{sum(bool(row.bytes) for row in rows)} files in {out}, {len(failed)} failed", err=True)
     sys.exit(1 if failed else 0)
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from export.errors import ConversionFailed, MissingTool
+from export.rewriting import pool_means
 from export.targets import Target
 
 if TYPE_CHECKING:
@@ -20,7 +21,17 @@ OPSET = 18
 IMAGE, MASK_IN, MASK = "image", "mask", "result"
 """The names of inputs and output in every file."""
 
-FULL_PRECISION_ONNX = ("Resize", "TopK", "GreaterOrEqual", "Min", "GridSample", "Log", "Div", "ReduceMean")
+FULL_PRECISION_ONNX = (
+    "Resize",
+    "TopK",
+    "GreaterOrEqual",
+    "Min",
+    "GridSample",
+    "Log",
+    "Div",
+    "ReduceMean",
+    "GlobalAveragePool",
+)
 FULL_PRECISION_MIL = {"topk", "greater_equal", "minimum", "resample", "log", "real_div", "reduce_mean", "reduce_max"}
 """Operations kept in float32 in half-precision models: rounding would change a selection, or leave the range."""
 
@@ -96,6 +107,7 @@ def to_onnx(program: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
         raise ConversionFailed(f"The ONNX exporter refused this network ({_reason(error)}).") from error
     for node in model.graph.node:  # which part of the network each node is of, for the quantiser
         node.doc_string = scopes.get(node.name, "")
+    pool_means(model)
     return model
 
 

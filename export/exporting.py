@@ -17,6 +17,7 @@ from export import converting, fitness, folding, networks, parity, pictures, qua
 from export.card import card
 from export.errors import NotEqual, QualityLost
 from export.graphs import graph_of
+from export.refinement import gathered, has_points
 from export.targets import Target, check_choice, file_name
 from export.writing import digests, size_of, whole_or_nothing
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 PROOF_PICTURES = 2
 PRECISELY = 20.0
-"""Networks of fewer GMAC are evaluated in float64 within operations; the larger ones would take minutes."""
+"""Networks of fewer GMAC are evaluated in float64 within operations, on all proof pictures; the larger ones would take minutes."""
 LOST_SHARE = 0.005
 """Of weighted F: a smaller file that loses more is not offered."""
 Progress = Callable[[str], None]
@@ -92,7 +93,8 @@ class Exporter:
 
         files = pictures.folder(self.options.pictures)
         self.feeds = pictures.feeds(self.target, self.size, pictures.views(files))
-        given = [tuple(torch.from_numpy(array) for array in feed.values()) for feed in self.feeds[:PROOF_PICTURES]]
+        proofs = PROOF_PICTURES if self.target.gmacs < PRECISELY else 1
+        given = [tuple(torch.from_numpy(array) for array in feed.values()) for feed in self.feeds[:proofs]]
         if not self.weights.trained:
             folding.settle(graph, given)
         self.expected = exact(graph, given)
@@ -108,7 +110,12 @@ class Exporter:
     @cached_property
     def onnx_fp32(self) -> Any:
         self.progress(f"{self.target.name}: converting to ONNX")
-        return converting.to_onnx(self.program, self.inputs)
+        import copy
+
+        if not has_points(self._folded):
+            return converting.to_onnx(self.program, self.inputs)
+        program = converting.captured(gathered(copy.deepcopy(self._folded)), self.inputs)
+        return converting.to_onnx(program, self.inputs)
 
     @cached_property
     def coreml_fp16(self) -> Any:

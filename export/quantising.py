@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Any
 
 from export.converting import MASK, quiet
 from export.pictures import Feed
+from export.rewriting import lean, quantisable
 
 KEPT_PARTS = ("hierpr", "head", "query_proposal", "predictor.decoder", "rim")
 """Parts of the networks that select, or that give the last logits: a rounded value there moves pixels."""
 KEPT_NEAR_OUTPUT = 3
-QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "Mul", "Concat", "Resize", "Relu", "Clip", "MaxPool", "AveragePool"]
+QUANTISED = [
+    "Conv", "MatMul", "Gemm", "Add", "Mul", "Concat", "Resize", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool",
+]  # fmt: skip
 
 
 class _Reader:
@@ -32,6 +36,8 @@ def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    model = copy.deepcopy(model)
+    quantisable(model)
     kept = kept_nodes(model)
     with tempfile.TemporaryDirectory(prefix="arcp-export-") as folder, quiet():
         plain, made = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
@@ -50,7 +56,9 @@ def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={"ActivationSymmetric": False, "CalibMovingAverage": True},
         )
-        return onnx.load(made)
+        quantised = onnx.load(made)
+    lean(quantised)
+    return quantised
 
 
 def kept_nodes(model: Any) -> set[str]:

@@ -58,3 +58,17 @@ def size_of(path: Path) -> int:
     return (
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.is_dir() else path.stat().st_size
     )
+
+
+def replace_text(path: Path, text: str) -> None:
+    """The file has the new text or the old one, never half of it. Raises ``CannotWrite``."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CannotWrite(
+            f"{path} cannot be written ({error.strerror}): make room, or choose another folder."
+        ) from error

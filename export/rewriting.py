@@ -1,0 +1,154 @@
+"""Exact rewritings of an ONNX graph: operations that onnxruntime computes slowly, or cannot quantise, as others that it can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+INTEGERS = {3, 6}
+"""TensorProto's int8 and int32, whose zero point is 0 in symmetric quantisation."""
+DEFAULTS = {"dilations": 1, "strides": 1, "pads": 0, "group": 1}
+"""Of a convolution."""
+
+
+def pool_means(model: Any) -> None:
+    """Means over height and width as global average pools, in place: those have a kernel for each layout, and an integer one."""
+    constants = _constants(model)
+
+    def rewritten(node: Any) -> list[Any] | None:
+        if node.op_type != "ReduceMean" or len(node.input) < 2 or _attribute(node, "keepdims", 1) != 1:
+            return None
+        axes = constants.get(node.input[1])
+        if axes is None or sorted(axis % 4 for axis in axes.tolist()) != [2, 3]:
+            return None
+        return [_node("GlobalAveragePool", node.input[:1], node.output, node)]
+
+    _rewrite(model, rewritten)
+
+
+def quantisable(model: Any) -> None:
+    """In place: a batch norm as a convolution of each channel with one weight, hard-swish as products, a sum and a clip.
+
+    onnxruntime has integer kernels for these; around the originals it would go to float32 and back.
+    """
+    constants = _constants(model)
+
+    def rewritten(node: Any) -> list[Any] | None:
+        if node.op_type == "BatchNormalization":
+            return [_depthwise(model, node, [constants[name] for name in node.input[1:5]])]
+        return list(_hard_swish(model, node)) if node.op_type == "HardSwish" else None
+
+    _rewrite(model, rewritten)
+
+
+def _depthwise(model: Any, node: Any, statistics: list[NDArray[Any]]) -> Any:
+    scale, bias, mean, variance = (array.astype(np.float64) for array in statistics)
+    factor = scale / np.sqrt(variance + _attribute(node, "epsilon", 1e-5))
+    weight = _constant(model, f"{node.name}_factor", factor.reshape(-1, 1, 1, 1))
+    shift = _constant(model, f"{node.name}_shift", bias - mean * factor)
+    made = [node.input[0], weight, shift]
+    return _node("Conv", made, node.output[:1], node, group=len(factor), kernel_shape=[1, 1])
+
+
+def _hard_swish(model: Any, node: Any) -> Iterator[Any]:
+    """x * clip(x / 6 + 0.5, 0, 1)"""
+    numbers = {"sixth": 1 / 6, "half": 0.5, "zero": 0.0, "one": 1.0}
+    sixth, half, zero, one = (_constant(model, f"hard_swish_{name}", value) for name, value in numbers.items())
+    x, (y,), name = node.input[0], node.output, node.name
+    yield _node("Mul", [x, sixth], [f"{name}_scaled"], node, suffix="_scaled")
+    yield _node("Add", [f"{name}_scaled", half], [f"{name}_shifted"], node, suffix="_shifted")
+    yield _node("Clip", [f"{name}_shifted", zero, one], [f"{name}_gate"], node, suffix="_gate")
+    yield _node("Mul", [x, f"{name}_gate"], [y], node)
+
+
+def lean(model: Any) -> None:
+    """A quantised model without what can be told from the rest, in place: zero points that are zero, the scales of biases (the
+    product of the input's and the weight's, which a runtime multiplies once), attributes at their defaults, unread constants."""
+    constants = _constants(model)
+    dequantised: dict[str, Any] = {}
+    for node in model.graph.node:
+        if node.op_type != "DequantizeLinear":
+            continue
+        dequantised[node.output[0]] = node
+        zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+        if zero is not None and _type_of(model, node.input[0]) in INTEGERS and not zero.any():
+            del node.input[2]
+    scales = []
+    for node in model.graph.node:
+        if node.op_type != "Conv":
+            continue
+        for attribute in list(node.attribute):
+            values = [attribute.i] if attribute.name == "group" else list(attribute.ints)
+            if attribute.name in DEFAULTS and set(values) == {DEFAULTS[attribute.name]}:
+                node.attribute.remove(attribute)
+        read: list[Any] = [dequantised.get(name) for name in node.input]
+        if len(read) == 3 and all(read):
+            product = _node("Mul", [read[0].input[1], read[1].input[1]], [f"{node.name}_scale"], node, suffix="_scale")
+            read[2].input[1] = product.output[0]
+            scales.append(product)
+    _replace_nodes(model, [*scales, *model.graph.node])
+    prune(model)
+
+
+def prune(model: Any) -> None:
+    """Without nodes and constants that nothing reads, in place."""
+    graph = model.graph
+    read = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if read.intersection(node.output):
+            kept.append(node)
+            read.update(node.input)
+    _replace_nodes(model, kept[::-1])
+    tensors = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(tensors)
+
+
+def _rewrite(model: Any, rewritten: Callable[[Any], list[Any] | None]) -> None:
+    nodes: list[Any] = []
+    for node in model.graph.node:
+        nodes += rewritten(node) or [node]
+    _replace_nodes(model, nodes)
+    prune(model)
+
+
+def _replace_nodes(model: Any, nodes: list[Any]) -> None:
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _constants(model: Any) -> dict[str, NDArray[Any]]:
+    from onnx import numpy_helper
+
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def _type_of(model: Any, name: str) -> int:
+    return next((int(tensor.data_type) for tensor in model.graph.initializer if tensor.name == name), 0)
+
+
+def _constant(model: Any, name: str, value: Any) -> str:
+    from onnx import numpy_helper
+
+    if all(tensor.name != name for tensor in model.graph.initializer):
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+    return name
+
+
+def _attribute(node: Any, name: str, default: Any) -> Any:
+    from onnx import helper
+
+    return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), default)
+
+
+def _node(kind: str, inputs: Any, outputs: Any, origin: Any, suffix: str = "", **attributes: Any) -> Any:
+    """Of the same part of the network as ``origin``, which the quantiser asks for."""
+    from onnx import helper
+
+    return helper.make_node(
+        kind, list(inputs), list(outputs), name=origin.name + suffix, doc_string=origin.doc_string, **attributes
+    )
