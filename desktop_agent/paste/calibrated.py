@@ -38,6 +38,7 @@ class CalibratedDriver:
     name = "calibrated"
     undo_keys: tuple[str, ...] = ("Control_L", "z")
     show_seconds = SHOW_SECONDS
+    follows_pointer = True  # else pictures come at a place of the application's own, a text's caret for example
     rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
     def __init__(self, desk: Desk) -> None:
@@ -63,7 +64,7 @@ class CalibratedDriver:
             and self._undo(watch, cutout, match)
         ):
             watch, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
-        if self._elsewhere(match, placement) and _in_the_middle(match, window):
+        if self._elsewhere(match, placement) and self._movable(match, window):
             match = self._moved(watch, cutout, match, placement)
         error = match.placement.center.distance(placement.center)
         if error > FREE_PX:  # the application has its own place for what is pasted, a text's caret for example
@@ -92,7 +93,7 @@ class CalibratedDriver:
         seen = match.placement
         trust = 0.5 if sure else 1.0  # part of what is seen later is the application's rounding to its own pixels
         dx, dy = seen.center.x - wanted.center.x, seen.center.y - wanted.center.y
-        if math.hypot(dx, dy) > ELSEWHERE_PX:  # the application's own place, which no other pointer would change
+        if not self.follows_pointer or math.hypot(dx, dy) > ELSEWHERE_PX:  # a place that no other pointer would change
             dx = dy = 0.0
         self._learned[window.id] = Calibration(
             zoom * seen.scale / wanted.scale, calibration.dx + trust * dx, calibration.dy + trust * dy
@@ -108,6 +109,10 @@ class CalibratedDriver:
         right_size = abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
         return right_size and match.placement.center.distance(wanted.center) > ELSEWHERE_PX
 
+    def _movable(self, match: Match, window: Window) -> bool:
+        """It is selected, as programs leave what they paste into the middle of the view."""
+        return _in_the_middle(match, window)
+
     def _moved(self, watch: Watch, cutout: RGBA, match: Match, wanted: Placement) -> Match:
         """Drag what lies in the middle of the view, selected, to where it should be."""
         moved = move_into_place(self._desk, watch, cutout, match.placement, wanted)
@@ -119,28 +124,40 @@ class CalibratedDriver:
             )
         return replace(match, placement=moved)
 
+    def _ways_back(self, watch: Watch, cutout: RGBA, placement: Placement) -> list[tuple[str, ...]]:
+        """Keys that take the paste back, the best first; the next ones are pressed where the window shows no effect."""
+        return [self.undo_keys]
+
     def _undo(self, watch: Watch, cutout: RGBA, match: Match) -> bool:
         """Take the paste back. True once the window shows there what it showed before, False if nothing was taken back.
 
         Raises ``PasteFailed`` where neither is the case.
         """
+        for keys in self._ways_back(watch, cutout, match.placement):
+            shown = self._after(keys, watch, cutout, match.placement)
+            if shown is None:
+                raise PasteFailed(
+                    f"The cut-out landed in “{watch.window.title}” with the wrong size, and taking it back did not work: "
+                    "look there, undo what is wrong, and try again.",
+                    code="undo_failed",
+                )
+            if not shown:
+                return True
+        return False
+
+    def _after(self, keys: tuple[str, ...], watch: Watch, cutout: RGBA, placement: Placement) -> bool | None:
+        """What ``Watch.still_shows`` says once these keys had time to take effect."""
         self._desk.windows.activate(watch.window)
         time.sleep(self.rest_seconds)
         with self._desk.input.session() as session:
-            session.chord(*self.undo_keys)
+            session.chord(*keys)
             deadline = time.monotonic() + UNDO_SECONDS
             shown: bool | None = True
             while shown is not False and time.monotonic() < deadline:
                 time.sleep(0.08)
-                shown = watch.still_shows(cutout, match.placement)
+                shown = watch.still_shows(cutout, placement)
         time.sleep(self.rest_seconds)
-        if shown is None:
-            raise PasteFailed(
-                f"The cut-out landed in “{watch.window.title}” with the wrong size, and taking it back did not work: "
-                "look there, undo what is wrong, and try again.",
-                code="undo_failed",
-            )
-        return not shown
+        return shown
 
 
 def _in_the_middle(match: Match, window: Window) -> bool:

@@ -13,13 +13,14 @@ from desktop_agent.geometry import Placement, Rect
 from desktop_agent.input import InputDevices
 from desktop_agent.paste.clipboard import Clipboard, Offer
 from desktop_agent.paste.driver import RGBA
-from desktop_agent.paste.match import RGB, Match, changed, find, looks_placed
+from desktop_agent.paste.match import RGB, Match, changed, find, framed, looks_placed
 from desktop_agent.screen import ScreenSource
 from desktop_agent.windows import Window, WindowProbe
 
 FETCH_SECONDS = 3.0  # for the application to fetch the picture from the clipboard
 SHOW_SECONDS = 6.0  # for it to show the picture
 POLL_SECONDS = 0.04
+PART_SEEN = 0.2  # of the cut-out's pixels must have changed before it is searched for
 SETTLED = 40  # pixels that may still change, a blinking caret for example
 
 
@@ -83,16 +84,18 @@ class Watch:
         deadline = time.monotonic() + seconds
         last, seen, pause = self.before, False, POLL_SECONDS
         local = self._local(expected)
+        visible = float((cutout[..., 3] > 128).sum()) * (scales[0] * expected.scale) ** 2
         while True:
             after = self.now()
             rests = int(changed(last, after).sum()) <= SETTLED
-            differs = int(changed(self.before, after).sum()) > SETTLED
-            if differs and rests:
+            differing = int(changed(self.before, after).sum())
+            if differing > SETTLED and rests:
                 seen = True
-                match = find(cutout, self.before, after, local, scales=scales)
-                if match is not None:
-                    return replace(match, placement=self._global(match.placement))
-                pause = 0.3  # the search is dear; give the application time to finish drawing
+                if differing > PART_SEEN * visible:  # else it was a tool bar that changed
+                    match = find(cutout, self.before, after, local, scales=scales)
+                    if match is not None:
+                        return replace(match, placement=self._global(match.placement))
+                    pause = 0.3  # the search is dear; give the application time to finish drawing
             if time.monotonic() > deadline:
                 if seen and looks_placed(cutout, self.before, after, local):
                     return Match(expected, 1.0)  # on top of an equal one
@@ -125,6 +128,10 @@ class Watch:
         columns = slice(max(0, int(local.center.x) - side), int(local.center.x) + side)
         differing = changed(self.before[rows, columns], after[rows, columns])
         return False if differing.mean() < 0.1 else None  # a cursor's outline may lie there
+
+    def shows_selected(self, cutout: RGBA, placement: Placement) -> bool:
+        """There is a frame around the placed cut-out that was not there before the paste."""
+        return framed(cutout, self.before, self.now(), self._local(placement))
 
     def nothing_taken(self, offer: Offer) -> PasteFailed:
         """The application did not fetch the picture: why."""

@@ -37,6 +37,7 @@ class X11Drag:
 class _Drag:
     def __init__(self, display: Any, source: SelectionOwner, window: Window, kinds: list[str]) -> None:
         self._display, self._source, self._title = display, source, window.title
+        self._content = kinds
         self._kinds = [display.intern_atom(kind) for kind in kinds]
         self._target = display.create_resource_object("window", window.id)
         self._version = self._aware()
@@ -63,7 +64,8 @@ class _Drag:
                 f"“{self._title}” does not take pictures at that point; point at the page itself.", code="drop_refused"
             )
         self._send("XdndDrop", 0, 0)
-        if self._source.message("XdndFinished", ANSWER_SECONDS) is None:
+        finished = self._source.message("XdndFinished", ANSWER_SECONDS) is not None
+        if not finished and not any(self._source.taken(kind, 0) for kind in self._content):  # slow is not refused
             raise PasteFailed(
                 f"“{self._title}” does not answer the drop; a dialog may be open in it.", code="no_answer"
             )

@@ -21,6 +21,7 @@ from desktop_agent.windows import Window
 SVG = "image/x-inkscape-svg"
 GOOD_PX, GOOD_SCALE, GOOD_DEGREES = 0.3, 0.004, 0.15
 CORRECTIONS = 3
+REDRAW_SECONDS = 0.5  # some corrections are too small to be seen
 
 
 class InkscapeDriver:
@@ -64,11 +65,13 @@ class InkscapeDriver:
             right_size = abs(ratio - 1) < GOOD_SCALE and abs(turn) < GOOD_DEGREES
             if right_size and math.hypot(dx, dy) < GOOD_PX:
                 break
+            was = watch.now()
             if abs(turn) >= GOOD_DEGREES:
                 _act("transform-rotate", f"{turn:.4f}")
             if abs(ratio - 1) >= GOOD_SCALE:
                 _act("transform-scale", f"{ratio:.6f}")
             _act("transform-translate", f"'{dx / zoom:.5f},{dy / zoom:.5f}'")
+            watch.wait_for_change(was, REDRAW_SECONDS)
             found = watch.refind(cutout, wanted)
             if found is None:
                 raise PasteFailed(

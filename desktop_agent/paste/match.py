@@ -26,8 +26,12 @@ Float32 = NDArray[np.float32]
 
 NOTICEABLE = 12 / 255  # a pixel that differs by more has changed
 SEARCH_SIDE = 112  # pixels of the changed area's longer side during the search
-FINE_SIDE = 260  # pixels of the object's longer side at the end of the refinement
+SKETCH_SIDES = (48, 100)  # pixels of the object's longer side while a guess is tried,
+FINE_SIDES = (220,)  # and at the end of the refinement
 SCALE_STEP = 1.09
+SAME_SLOPES = 0.5  # quarter pixels that a step may go for its slopes to be good for the next one, too
+EVIDENT = 0.85  # where so much is explained at the expected place, there is nothing to search for
+FRAME = 24  # pixels outside an object in which its selection is drawn
 EXPLAINED = 0.55  # of the change under the object, at least
 
 
@@ -58,15 +62,15 @@ def find(
     if int(moved.sum()) < 9:
         return None
     pasted = Pyramid(premultiplied(cutout))
-    crop = _changed_area(moved)
-    rows, columns = slice(crop.top, crop.bottom), slice(crop.left, crop.right)
-    guesses = _search(pasted, _unit(before[rows, columns]), _unit(after[rows, columns]), expected, scales)
-    guesses = [replace(guess, center=guess.center.shifted(crop.left, crop.top)) for guess in guesses]
-    sketched = [_refine(pasted, before, after, guess, (48, 100)) for guess in guesses]
-    best = max(sketched, key=lambda match: match.explained, default=None)
-    if best is None:
-        return None
-    best = _refine(pasted, before, after, best.placement, (160, FINE_SIDE))
+    best = _refine(pasted, before, after, expected, SKETCH_SIDES)
+    if best.explained < EVIDENT:
+        crop = _changed_area(moved)
+        rows, columns = slice(crop.top, crop.bottom), slice(crop.left, crop.right)
+        guesses = _search(pasted, _unit(before[rows, columns]), _unit(after[rows, columns]), expected, scales)
+        guesses = [replace(guess, center=guess.center.shifted(crop.left, crop.top)) for guess in guesses]
+        sketched = [_refine(pasted, before, after, guess, SKETCH_SIDES) for guess in guesses]
+        best = max([best, *sketched], key=lambda match: match.explained)
+    best = _refine(pasted, before, after, best.placement, FINE_SIDES)
     return best if best.explained >= EXPLAINED else None
 
 
@@ -79,6 +83,19 @@ def looks_placed(cutout: RGBA, before: RGB, after: RGB, placement: Placement) ->
     over = resample(premultiplied(cutout), placement, area)
     error = np.abs(compose(before[rows, columns], over).astype(np.float32) - after[rows, columns]).max(axis=2)
     return bool(np.quantile(error[over[..., 3] > 0.1], 0.9) < 3 * NOTICEABLE * 255)
+
+
+def framed(cutout: RGBA, before: RGB, after: RGB, placement: Placement) -> bool:
+    """True where lines appeared just outside all four sides of the placed cut-out's box: the program shows it as selected."""
+    box = placement.bounds(cutout.shape[1], cutout.shape[0])
+    moved = changed(before, after)
+    left, top, right, bottom = (max(0, side) for side in (box.left, box.top, box.right, box.bottom))
+    wide, high = slice(left, right), slice(top, bottom)
+    strips = (
+        moved[max(0, top - FRAME) : top, wide], moved[bottom : bottom + FRAME, wide],
+        moved[high, max(0, left - FRAME) : left].T, moved[high, right : right + FRAME].T,
+    )  # fmt: skip
+    return all(strip.size > 0 and float(strip.mean(axis=1).max()) > 0.6 for strip in strips)
 
 
 class Pyramid:
@@ -177,7 +194,7 @@ def _correlate(picture: Float32, template: Float32) -> Float32:
     return np.asarray(cv2.matchTemplate(picture, template, cv2.TM_CCORR), dtype=np.float32)
 
 
-def _refine(cutout: Pyramid, before: RGB, after: RGB, guess: Placement, sides: tuple[int, int]) -> Match:
+def _refine(cutout: Pyramid, before: RGB, after: RGB, guess: Placement, sides: tuple[int, ...]) -> Match:
     """Gauss-Newton at growing resolution, ``sides`` pixels for the object's longer side."""
     match = Match(guess, 0.0)
     for side in sides:
@@ -213,21 +230,26 @@ def _descend(cutout: Pyramid, before: RGB, after: RGB, start: Placement, shrink:
 
     x, y = (start.center.x - area.left) * fx, (start.center.y - area.top) * fy
     state = np.array([x, y, math.log(start.scale * factor), start.rotation])
+    slopes: list[Float32] = []
+    now, alpha = drawn(state)
     for _ in range(10):
         reach = half * math.exp(state[2])
         steps = np.array([0.25, 0.25, 0.25 / reach, math.degrees(0.25 / reach)])  # each moves no pixel by more
-        now, alpha = drawn(state)
         residual = a - now
         weight = _weights(residual, alpha > 0.02)
-        slopes = [(drawn(state + step)[0] - now) * weight for step in np.diag(steps)]
-        j = np.stack([slope.ravel() for slope in slopes], axis=1).astype(np.float64)
-        normal = j.T @ j
+        if not slopes:
+            slopes = [drawn(state + step)[0] - now for step in np.diag(steps)]
+        j = np.stack([(slope * weight).ravel() for slope in slopes], axis=1)
+        normal = (j.T @ j).astype(np.float64)
         normal += (1e-6 * float(np.trace(normal)) + 1e-9) * np.eye(4)
-        delta = np.linalg.solve(normal, j.T @ (residual * weight).ravel().astype(np.float64)).clip(-12, 12)
+        delta = np.linalg.solve(normal, (j.T @ (residual * weight).ravel()).astype(np.float64)).clip(-12, 12)
         state = state + delta * steps
-        if np.abs(delta).max() < 0.05:
+        now, alpha = drawn(state)
+        moved = float(np.abs(delta).max())
+        if moved < 0.05:
             break
-    now, alpha = drawn(state)
+        if moved > SAME_SLOPES:
+            slopes = []
     final = placed(state)
     center = Point(final.center.x / fx + area.left, final.center.y / fy + area.top)
     return Match(Placement(center, final.scale / factor, final.rotation), _explained(b, a, now, alpha))

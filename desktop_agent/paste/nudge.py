@@ -7,6 +7,7 @@ that bias is seen after the first drag and allowed for in the next one.
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from desktop_agent.paste.closed_loop import Desk, Watch
 from desktop_agent.paste.driver import RGBA
 
 GOOD_PX = 0.8
+MOVED_PX, STEPPED_PX = 2.0, 0.2  # what a drag and an arrow key do at least
 DRAGS, STEPS = 3, 3
+MOVE_SECONDS = 3.0  # for the application to show that it moved
 SMALL = 12.0  # pixels that arrow keys go; a drag as short as that may be no drag at all
 
 
@@ -30,8 +33,8 @@ def move_into_place(desk: Desk, watch: Watch, cutout: RGBA, landed: Placement, w
         grip = _grip(cutout, seen)
         with desk.input.session() as session:
             session.drag(grip, grip.shifted(dx + bias.x, dy + bias.y))
-        before, seen = seen, _look(watch, cutout, wanted)
-        if seen is None or _unmoved(before, seen):
+        before, seen = seen, _look_again(watch, cutout, seen, wanted, MOVED_PX)
+        if seen is None or before.center.distance(seen.center) < MOVED_PX:  # it took hold of nothing
             return seen
         bias = bias.shifted(wanted.center.x - seen.center.x, wanted.center.y - seen.center.y)
     for _ in range(STEPS):
@@ -46,9 +49,15 @@ def _look(watch: Watch, cutout: RGBA, wanted: Placement) -> Placement | None:
     return None if match is None else match.placement
 
 
-def _unmoved(before: Placement, now: Placement) -> bool:
-    """The drag took hold of nothing."""
-    return before.center.distance(now.center) < 2
+def _look_again(watch: Watch, cutout: RGBA, before: Placement, wanted: Placement, far: float) -> Placement | None:
+    """Once it is seen at least ``far`` pixels from where it was; where it is, if it does not go so far for a while."""
+    deadline = time.monotonic() + MOVE_SECONDS
+    while True:
+        last_chance = time.monotonic() > deadline  # a look may take long, and what it sees may be old by then
+        seen = _look(watch, cutout, wanted)
+        if last_chance or (seen is not None and before.center.distance(seen.center) >= far):
+            return seen
+        time.sleep(0.1)
 
 
 def _left(seen: Placement, wanted: Placement) -> float:
@@ -62,18 +71,18 @@ def _step(desk: Desk, watch: Watch, cutout: RGBA, seen: Placement, wanted: Place
     key = ("Right" if dx > 0 else "Left") if across else ("Down" if dy > 0 else "Up")
     with desk.input.session() as session:
         session.chord(key)
-    moved = _look(watch, cutout, wanted)
+    moved = _look_again(watch, cutout, seen, wanted, STEPPED_PX)
     if moved is None:
         return None
     went = abs(moved.center.x - seen.center.x) if across else abs(moved.center.y - seen.center.y)
     rest = abs(dx if across else dy) - went
-    more = round(rest / went) if went > 0.2 else 0
+    more = round(rest / went) if went > STEPPED_PX else 0
     if more <= 0 or more > 2 * SMALL:
         return moved
     with desk.input.session() as session:
         for _ in range(more):
             session.chord(key)
-    return _look(watch, cutout, wanted)
+    return _look_again(watch, cutout, moved, wanted, (more - 0.5) * went)
 
 
 def _grip(cutout: RGBA, placement: Placement) -> Point:

@@ -1,38 +1,35 @@
-"""LibreOffice Writer: pictures flow with the text, so a click puts the caret at the point and Ctrl+V puts the picture there."""
+"""LibreOffice Writer: a picture comes at the text's caret, selected, and is dragged from there to the point."""
 
 from __future__ import annotations
 
 import time
 
-from desktop_agent.errors import PasteFailed
 from desktop_agent.geometry import Placement, Point
-from desktop_agent.paste.calibrated import centered_raster
+from desktop_agent.paste.calibrated import GOOD_SCALE, CalibratedDriver
 from desktop_agent.paste.clipboard import PNG
-from desktop_agent.paste.closed_loop import FETCH_SECONDS, Desk, Watch
-from desktop_agent.paste.driver import RGBA, Landing
+from desktop_agent.paste.closed_loop import FETCH_SECONDS, Watch
+from desktop_agent.paste.driver import RGBA
+from desktop_agent.paste.match import Match
 from desktop_agent.paste.png import encode_png
 from desktop_agent.windows import Window
 
 CARET_SECONDS = 0.25
 
 
-class WriterDriver:
-    name = "libreoffice"
+class WriterDriver(CalibratedDriver):
+    """A picture that cannot be dragged (one that is a character of its line) stays at the caret and is reported so."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    name = "libreoffice"
+    follows_pointer = False
 
     def can_handle(self, window: Window | None) -> bool:
         return window is not None and window.app_class.lower().startswith("libreoffice-writer")
 
-    def paste(self, cutout: RGBA, placement: Placement, window: Window | None) -> Landing:
-        """Anchored at the caret; raises ``PasteFailed`` where the picture is not seen afterwards."""
-        if window is None:
-            raise PasteFailed("There is no text under the point: open a document there.", code="no_window")
-        desk, raster = self._desk, centered_raster(cutout, Placement(Point(0, 0), placement.scale, placement.rotation))
+    def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
+        desk = self._desk
         desk.windows.activate(window)
         with desk.clipboard.offering({PNG: encode_png(raster)}) as offer, desk.input.session() as session:
-            session.move(placement.center)
+            session.move(at)
             session.click()
             time.sleep(CARET_SECONDS)
             session.chord("Escape")  # a picture that the click selected would be replaced
@@ -41,5 +38,11 @@ class WriterDriver:
             session.chord("Control_L", "v")
             if not offer.taken(PNG, FETCH_SECONDS):
                 raise watch.nothing_taken(offer)
-            watch.find(cutout, placement, scales=(0.1, 4.0))
-        return Landing(self.name, window.app_class, anchor="caret")
+            watch.wait_for_change()
+        return watch
+
+    def _elsewhere(self, match: Match, wanted: Placement) -> bool:
+        return abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE and not self._good(match, wanted)
+
+    def _movable(self, match: Match, window: Window) -> bool:
+        return True
