@@ -1,9 +1,11 @@
 """How well, how exactly and how fast views are located, against the 2020 prototype in the same run.
 
     python benchmarks/locate.py --screens screens.tar --captures captures [--split test] [--json]
+    python benchmarks/locate.py --aim-frames 10000
 
 Views come from the simulated camera and from a second, independent renderer; screens from a tar of pictures and from
-``benchmarks/locate_captures.py``, split by screen into tuning and test.
+``benchmarks/locate_captures.py``, split by screen into tuning and test. A run that was broken off goes on where it stopped when it
+is given the same ``--results``. The second command prints the memory held after every thousandth frame of an aim.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import time
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -25,12 +28,13 @@ import click
 import cv2
 import locate_prototype
 import numpy as np
-from locate_set import POSITIVE, Item, Kind, Screens, build, marked_view
+from locate_set import POSITIVE, Item, Kind, Screens, build, drawn_desktop, marked_view
 
+from desktop_agent.aiming import Aims
 from desktop_agent.geometry import Rect, normalized_degrees
 from desktop_agent.locate import Localizer, Tracker, locate_by_markers
 from desktop_agent.screen import Monitor, Screenshot
-from mobile_client_stub.camera import Conditions, SimulatedCamera
+from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
 
 SUCCESS, WRONG = 0.01, 0.03
 """Parts of the screen's diagonal."""
@@ -202,6 +206,35 @@ def track(seed: int, screens: Screens, frames: int) -> dict[str, Any]:
     return {"after": after, "locked": len(times), "times": times, "errors": errors}
 
 
+def aim_memory(frames: int, every: int = 1000) -> list[dict[str, float]]:
+    """Phones aim at a screen that always changes: rows of ``frames``, ``locked``, ``rss_mb`` and ``cpu_ms`` a frame."""
+    cv2.setNumThreads(1)
+    screen = drawn_desktop(960, 540)
+    small = Conditions(Pose(coverage=0.6), view_size=(240, 320), supersampling=1.5)
+    views = [shot.view for shot in SimulatedCamera(3).film(screen, 8, conditions=small)]
+    aims = Aims(Localizer())
+    monitor = Monitor(1, Rect(0, 0, screen.shape[1], screen.shape[0]))
+    rows, locked, started = [], 0, time.process_time()
+    for number in range(frames):
+        shown = screen.copy()
+        shown[0, :2] = (number % 256, number // 256 % 256, 7), (number // 7 % 256, 3, 1)
+        view = np.full_like(views[0], 90) if number % 100 == 99 else views[abs(number % 14 - 7)]
+        locked += aims.follow(f"phone {number // every}", view, [Screenshot(monitor, shown)]).point is not None
+        if (number + 1) % every == 0:
+            elapsed = (time.process_time() - started) * 1000
+            rows.append({"frames": number + 1, "locked": locked, "rss_mb": _rss_mb(), "cpu_ms": elapsed / (number + 1)})
+            click.echo(json.dumps(rows[-1]))
+    return rows
+
+
+def _rss_mb() -> float:
+    """What the process holds now where the system tells (Linux), else the most that it held."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
 def _shallow(conditions: Conditions) -> dict[str, Any]:
     return {name: getattr(conditions, name) for name in conditions.__dataclass_fields__}
 
@@ -334,8 +367,36 @@ def _render(job: tuple[int, Kind, int, Path]) -> None:
     build(number, kind, _screens, seed, folder)
 
 
-def _track(job: tuple[int, int]) -> dict[str, Any]:
-    return track(job[0], _screens, job[1])
+def _track(job: tuple[int, int]) -> tuple[int, dict[str, Any]]:
+    return job[0], track(job[0], _screens, job[1])
+
+
+class Outcomes:
+    """What was measured, by item and by film; kept in ``file`` when there is one."""
+
+    def __init__(self, file: Path | None) -> None:
+        self.items: dict[int, Result] = {}
+        self.films: dict[int, dict[str, Any]] = {}
+        self._file = file
+        if file is not None and file.exists():
+            for row in map(json.loads, file.read_text().splitlines()):
+                if "film" in row:
+                    self.films[row.pop("film")] = row
+                else:
+                    self.items[row["number"]] = Result(**row)
+
+    def add(self, result: Result) -> None:
+        self.items[result.number] = result
+        self._keep(asdict(result))
+
+    def add_film(self, film: int, tracked: dict[str, Any]) -> None:
+        self.films[film] = tracked
+        self._keep({"film": film, **tracked})
+
+    def _keep(self, row: dict[str, Any]) -> None:
+        if self._file is not None:
+            with self._file.open("a") as file:
+                file.write(json.dumps(row, default=float) + "\n")
 
 
 @click.command()
@@ -359,6 +420,12 @@ def _track(job: tuple[int, int]) -> dict[str, Any]:
     help="Where views are kept.",
 )
 @click.option("--render-only", is_flag=True, help="Only fill the cache.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="A file that keeps each outcome (JSON lines); what it holds is not measured again.",
+)
+@click.option("--aim-frames", default=0, help="Only follow an aim for so many frames and print the memory held.")
 @click.option("--failures", is_flag=True, help="List what was not answered right.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def main(
@@ -372,25 +439,35 @@ def main(
     processes: int,
     cache: Path,
     render_only: bool,
+    results: Path | None,
+    aim_frames: int,
     failures: bool,
     as_json: bool,
 ) -> None:
+    if aim_frames:
+        rows = aim_memory(aim_frames)
+        if as_json:
+            click.echo(json.dumps({"aim_memory": rows}))
+        return
     kinds = [POSITIVE_MIX[i % len(POSITIVE_MIX)] for i in range(positives)] + [
         NEGATIVE_MIX[i % len(NEGATIVE_MIX)] for i in range(negatives)
     ]
     jobs = [(number, kind, seed, cache / split) for number, kind in enumerate(kinds)]
+    known = Outcomes(results)
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, _start, (screens, captures, split)) as pool:
         if render_only:
             pool.map(_render, jobs, chunksize=2)
             return
-        results = list(pool.imap_unordered(_work, jobs, chunksize=2))
-        tracks = pool.map(_track, [(film, 40) for film in range(films)], chunksize=1)
-    results.sort(key=lambda r: r.number)
-    found = summary(results, tracks)
-    _print(found, results)
+        for result in pool.imap_unordered(_work, [job for job in jobs if job[0] not in known.items], chunksize=2):
+            known.add(result)
+        for film, tracked in pool.imap(_track, [(film, 40) for film in range(films) if film not in known.films]):
+            known.add_film(film, tracked)
+    measured = sorted((known.items[job[0]] for job in jobs), key=lambda r: r.number)
+    found = summary(measured, [known.films[film] for film in range(films)])
+    _print(found, measured)
     if failures:
-        for r in results:
+        for r in measured:
             if (r.positive and not _within(r.error_diagonals)) or (not r.positive and r.answered):
                 click.echo(
                     {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(r).items()}

@@ -233,6 +233,18 @@ def marked_view(item: Item) -> bytes | None:
     return SimulatedCamera(item.camera_seed + 1).shoot(grid.over(screen), item.point, conditions=item.conditions).jpeg
 
 
+def drawn_desktop(width: int, height: int) -> RGB:
+    """A screen that needs no file: windows with lines of random words."""
+    rng = np.random.default_rng(0)
+    screen = np.full((height, width, 3), (46, 66, 84), np.uint8)
+    for left in range(20, width - 200, width // 3):
+        cv2.rectangle(screen, (left, 30), (left + width // 3 - 30, height - 30), (236, 236, 240), -1)
+        for y in range(60, height - 50, 24):
+            words = "".join(chr(c) if c > 99 else " " for c in rng.integers(94, 123, width // 40))
+            cv2.putText(screen, words, (left + 8, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
+    return screen
+
+
 def strong_corners(screen: RGB) -> NDArray[np.float64]:
     """Positions of the clean screenshot's strong corners, Nx2: a twentieth of the strongest at least, 8 of 1600 pixels apart."""
     grey = cv2.cvtColor(screen, cv2.COLOR_RGB2GRAY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from desktop_agent.geometry import Homography, Point
 from desktop_agent.locate.features import RGB, Grey, shrink, to_grey
 from desktop_agent.locate.hypothesis import flaw
 from desktop_agent.locate.location import Evidence, Location, Refusal
+from desktop_agent.locate.rectify import Upright, screen_axes, upright
 from desktop_agent.locate.refine import Refined, refine
 from desktop_agent.locate.screens import PreparedScreen
 from desktop_agent.locate.verify import Agreement, agreement
@@ -20,6 +22,7 @@ LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
 FAIR = 0.3
 """A smaller part of the points that are tracked was perhaps begun too far away to find the others."""
+AXES_AT, SQUARED_AT = 800, 900
 POINTS = 220
 MOST_PASSES = 4
 ALIKE = 0.95
@@ -45,6 +48,12 @@ class View:
     @property
     def center(self) -> Point:
         return Point(self.width / 2, self.height / 2)
+
+    @cached_property
+    def squared(self) -> Upright | None:
+        """``fine`` as seen squarely; None without enough straight lines to tell."""
+        axes = screen_axes(shrink(self.full, AXES_AT))
+        return None if axes is None else upright(self.fine, axes, SQUARED_AT)
 
     def mirrored(self) -> View:
         """The same view seen in a mirror."""

@@ -13,7 +13,7 @@ from desktop_agent.locate.features import RGB
 from desktop_agent.locate.hypothesis import LEAST_INLIERS
 from desktop_agent.locate.location import Location, Refusal
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen, ScreenCache
-from desktop_agent.locate.stages import Fast, Guess, Square
+from desktop_agent.locate.stages import Fast, Guess, Square, Sweep
 from desktop_agent.screen import Screenshot
 
 SURE = 12
@@ -31,6 +31,10 @@ TELLING = [
     Refusal.AMBIGUOUS,
 ]
 """Reasons from the least to the most telling; the most telling one found is given."""
+
+Stage = type[Fast] | type[Square] | type[Sweep]
+ALL_STAGES: tuple[Stage, ...] = (Fast, Square, Sweep)
+"""In the order of their cost."""
 
 
 class Localizer:
@@ -59,19 +63,21 @@ class Localizer:
         prior: Homography | None = None,
         monitor: int | None = None,
         thorough: bool = True,
+        patient: bool = True,
     ) -> Location:
         """Find ``view`` (uint8 HxWx3 RGB) on one of the screenshots.
 
         ``prior`` is a guess (view pixels -> monitor pixels) that is tried first, on the monitor with the index ``monitor`` or on
-        all of them; without ``thorough`` only the cheap stage runs.
+        all of them. Without ``thorough`` only the cheap stage runs, without ``patient`` none that takes a second.
         """
         started = time.perf_counter()
         picture, screens = View(view), self.screens(screenshots)
-        location = _Search(picture, screens).run(prior, thorough, monitor)
+        stages = ALL_STAGES if thorough and patient else ALL_STAGES[:-1] if thorough else ALL_STAGES[:1]
+        location = _Search(picture, screens).run(prior, stages, monitor)
         if location.status == "refused" and thorough and any(screen.borrows for screen in screens):
             for screen in screens:
                 screen.renew()
-            location = _Search(picture, screens).run(None, thorough)
+            location = _Search(picture, screens).run(None, stages)
         return replace(location, elapsed_ms=(time.perf_counter() - started) * 1000)
 
 
@@ -83,7 +89,7 @@ class _Search:
         self.screens = screens
         self.reason = Refusal.TOO_FEW_FEATURES
 
-    def run(self, prior: Homography | None, thorough: bool, monitor: int | None = None) -> Location:
+    def run(self, prior: Homography | None, stages: tuple[Stage, ...], monitor: int | None = None) -> Location:
         if min(self.view.size) < SMALLEST_VIEW or not self.screens:
             return Location.refused(Refusal.TOO_FEW_FEATURES)
         if prior is not None:
@@ -91,17 +97,17 @@ class _Search:
             best = self._best(Guess(screen, prior, 0) for screen in meant)
             if best is not None:
                 return best.located(self.view, "prior")
-        for stage in (Fast, Square) if thorough else (Fast,):
+        for stage in stages:
             location = self._run_stage(stage(self.view))
             if location is not None:
                 return location
             if self.reason is Refusal.AMBIGUOUS:
                 break
-        if thorough and self.reason is not Refusal.AMBIGUOUS and self._mirrored():
+        if len(stages) > 1 and self.reason is not Refusal.AMBIGUOUS and self._mirrored():
             self._tell(Refusal.MIRRORED)
         return Location.refused(self.reason, stage=stage.name)
 
-    def _run_stage(self, stage: Fast | Square) -> Location | None:
+    def _run_stage(self, stage: Fast | Square | Sweep) -> Location | None:
         if all(stage.starved(screen) for screen in self.screens):
             return None
         self._tell(Refusal.NO_CONSISTENT_PLANE)
@@ -114,7 +120,7 @@ class _Search:
         """The proven candidate that looks best; None when there is none, or when another place looks as good."""
         candidates = [] if known is None else [known]
         for guess in guesses:
-            grown = grow(self.view, guess.screen, guess.homography)
+            grown = grow(self.view, guess.screen, guess.homography, levels=guess.levels)
             if isinstance(grown, Candidate):
                 self._tell(Refusal.UNSTABLE)
                 candidates.append(grown)

@@ -1,4 +1,4 @@
-"""Where poses come from: key points matched directly, key points of the squared view that vote, and a guess."""
+"""Where poses come from: key points matched directly, key points of the squared view that vote, and the squared view slid about."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from desktop_agent.geometry import Homography
+from desktop_agent.geometry import Homography, Point
 from desktop_agent.locate.candidate import View
-from desktop_agent.locate.features import Detail, Features, extract, shrink
+from desktop_agent.locate.features import Detail, Features, extract
 from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
 from desktop_agent.locate.matching import match, similarities
-from desktop_agent.locate.rectify import screen_axes, upright
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen
+from desktop_agent.locate.sweep import sweep
 from desktop_agent.locate.voting import Vote, likely_turns, quarter_turn, turned, votes
 
 Float = NDArray[np.float64]
 
 FAST_VIEW, FAST_RATIO = Detail(640, 1200), 0.8
 SQUARE_VIEW = Detail(900, 1000, 0.02, upright=True)
-AXES_AT, SQUARED_AT = 800, 900
 VOTE_TOLERANCE = 6.0
 FEW = 12
+SLIDES, SLIDE_LEVELS = 4, 3
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """A pose (full view -> screen) that is worth refining, and how many correspondences stand behind it."""
+    """A pose (full view -> screen) that is worth refining, how many correspondences stand behind it, and the pyramid ``levels``
+    that its error needs."""
 
     screen: PreparedScreen
     homography: Homography
     inliers: int
+    levels: int = 2
 
 
 class Fast:
@@ -65,10 +67,9 @@ class Square:
     name = "square"
 
     def __init__(self, view: View) -> None:
-        axes = screen_axes(shrink(view.full, AXES_AT))
+        squared = view.squared
         self.features: Features | None = None
-        if axes is not None:
-            squared = upright(view.fine, axes, SQUARED_AT)
+        if squared is not None:
             self.size = (squared.image.shape[1], squared.image.shape[0])
             self.to_view = view.from_smaller(view.fine) @ squared.to_view
             self.features = extract(squared.image, SQUARE_VIEW)
@@ -95,6 +96,25 @@ class Square:
         scaled = np.array([[vote.scale, 0, vote.shift[0]], [0, vote.scale, vote.shift[1]], [0, 0, 1.0]])
         turn = quarter_turn(quarters, self.size)
         yield Guess(screen, Homography(scaled) @ turn @ self.to_view.inverse(), vote.score)
+
+
+class Sweep:
+    """The squarely drawn view slid over the screen; a second of work, for a photograph that nothing else has placed."""
+
+    name = "sweep"
+
+    def __init__(self, view: View) -> None:
+        self.squared = view.squared
+        self.center = Point(view.fine.shape[1] / 2, view.fine.shape[0] / 2)
+        self.to_fine = view.from_smaller(view.fine).inverse()
+
+    def starved(self, screen: PreparedScreen) -> bool:
+        return self.squared is None
+
+    def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
+        if self.squared is not None:
+            for slide in sweep(self.squared, self.center, screen, SLIDES):
+                yield Guess(screen, slide.homography @ self.to_fine, 0, SLIDE_LEVELS)
 
 
 def _spread(view_xy: Float, screen_xy: Float, view: Features, screen: Features) -> bool:

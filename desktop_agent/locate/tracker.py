@@ -77,7 +77,7 @@ class Tracker:
 
     def _searched(self, view: RGB, screenshots: list[Screenshot]) -> Location:
         thorough = self._lost % THOROUGH_EVERY == 0
-        return self._localizer.locate(view, screenshots, thorough=thorough)
+        return self._localizer.locate(view, screenshots, thorough=thorough, patient=False)
 
     def _remember(self, location: Location, view: RGB) -> None:
         if location.homography is None:
