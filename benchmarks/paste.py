@@ -1,6 +1,6 @@
 """Where cut-outs land in real applications under Xvfb and openbox, measured on screenshots independently of the agent.
 
-    python benchmarks/paste.py [--application NAME ...] [--setups plain|all] [--runs 5] [--pictures FOLDER] [--json]
+    python benchmarks/paste.py [--application NAME ...] [--setups plain|all|50%|...] [--runs 5] [--pictures FOLDER] [--json]
 
 Every run pastes the same photo-like cut-out at another point, scale (0.4 to 1.6 of 200 pixels) and angle (-30 to 30 degrees).
 ``--setups all`` repeats it at the document's zooms, with a toolkit that draws at twice its size, and on a second monitor.
@@ -44,6 +44,7 @@ from tests.e2e.test_board import served
 SOFT_RIM = {"gimp": 30.0}  # grey levels; GIMP mixes in linear light
 RIM = 8.0
 PX, SCALE, DEGREES = 1.0, 0.01, 0.5
+SETUPS = ("plain", "all", "50%", "200%", "HiDPI", "second monitor")
 NEAR = np.array(((-180, -110), (180, 110)))  # pixels from the window's middle, as far as a page shown small reaches
 
 
@@ -177,9 +178,7 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--application", action="append", choices=sorted(PROGRAMS), help="default: all installed")
-    parser.add_argument(
-        "--setups", choices=["plain", "all"], default="plain", help="zooms, HiDPI and a second monitor, too"
-    )
+    parser.add_argument("--setups", choices=SETUPS, default="plain", help="how the document is shown")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--pictures", type=Path, help="where screenshots go")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
@@ -190,7 +189,9 @@ def main() -> None:
         f" {'s':>6} {'first s':>8} {'cpu s':>6}"
     )
     for name in options.application or [name for name in PROGRAMS if installed(name)]:
-        for setup in PROGRAMS[name].setups() if options.setups == "all" else [Setup()]:
+        for setup in PROGRAMS[name].setups():
+            if options.setups not in ("all", str(setup) or "plain"):
+                continue
             label = f"{name} {setup}".strip()
             row = table[label] = measure(name, setup, options.runs, options.pictures)
             print(_line(label, row), flush=True)

@@ -21,15 +21,28 @@ FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.05
 MIDDLE_PX = 12.0
 UNDO_SECONDS = 2.0
+RETRIES = 2  # the second one is for applications that had made the first picture smaller to fit their view
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """``zoom``: screen pixels per pasted pixel; ``dx``, ``dy``: from the pointer to the pasted centre, screen pixels."""
+    """``zoom``: screen pixels per pasted pixel. A pointer put on ``pointer`` brought a raster's centre to ``center``: documents of
+    pixels take a picture at whole ones of theirs, which lie ``zoom`` screen pixels apart from there."""
 
     zoom: float = 1.0
-    dx: float = 0.0
-    dy: float = 0.0
+    pointer: Point | None = None
+    center: Point | None = None
+
+    def aim(self, wanted: Point) -> tuple[Point, Point]:
+        """The pointer's place for a raster near ``wanted``, and where the raster's centre will come then."""
+        if self.pointer is None or self.center is None:
+            pointer = Point(math.floor(wanted.x) + 0.5, math.floor(wanted.y) + 0.5)
+            return pointer, pointer
+        step = max(1.0, self.zoom)
+        dx = step * round((wanted.x - self.center.x) / step)
+        dy = step * round((wanted.y - self.center.y) / step)
+        pointer = Point(math.floor(self.pointer.x + dx) + 0.5, math.floor(self.pointer.y + dy) + 0.5)
+        return pointer, self.center.shifted(dx, dy)
 
 
 class CalibratedDriver:
@@ -58,11 +71,10 @@ class CalibratedDriver:
             raise PasteFailed("There is no window under the point: open a document there.", code="no_window")
         known = self._learned.get(window.id)
         watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
-        if (
-            not self._good(match, placement)
-            and not self._elsewhere(match, placement)
-            and self._undo(watch, cutout, match)
-        ):
+        for attempt in range(RETRIES):
+            settled = attempt > 0 or self._good(match, placement) or self._elsewhere(match, placement)
+            if (settled and right_size(match, placement)) or not self._undo(watch, cutout, match):
+                break
             watch, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
         if self._elsewhere(match, placement) and self._movable(match, window):
             match = self._moved(watch, cutout, match, placement)
@@ -83,31 +95,26 @@ class CalibratedDriver:
         self, cutout: RGBA, wanted: Placement, window: Window, calibration: Calibration, *, sure: bool
     ) -> tuple[Watch, Match]:
         zoom = calibration.zoom
-        aim = wanted.center.shifted(-calibration.dx, -calibration.dy)
-        pointer = Point(int(aim.x // 1) + 0.5, int(aim.y // 1) + 0.5)
-        rest = Point((aim.x - pointer.x) / zoom, (aim.y - pointer.y) / zoom)  # what whole pixels cannot say
+        pointer, center = calibration.aim(wanted.center)
+        rest = Point((wanted.center.x - center.x) / zoom, (wanted.center.y - center.y) / zoom)
         raster = centered_raster(cutout, Placement(rest, wanted.scale / zoom, wanted.rotation))
         watch = self._put(raster, pointer, window)
         scales = (0.7, 1.4) if sure else (0.1, 8.0)
         match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
-        trust = 0.5 if sure else 1.0  # part of what is seen later is the application's rounding to its own pixels
-        dx, dy = seen.center.x - wanted.center.x, seen.center.y - wanted.center.y
-        if not self.follows_pointer or math.hypot(dx, dy) > ELSEWHERE_PX:  # a place that no other pointer would change
-            dx = dy = 0.0
-        self._learned[window.id] = Calibration(
-            zoom * seen.scale / wanted.scale, calibration.dx + trust * dx, calibration.dy + trust * dy
-        )
+        zoom *= seen.scale / wanted.scale
+        self._learned[window.id] = Calibration(zoom)
+        if self.follows_pointer and seen.center.distance(wanted.center) <= ELSEWHERE_PX:
+            came_to = seen.center.shifted(-rest.x * zoom, -rest.y * zoom)
+            self._learned[window.id] = Calibration(zoom, pointer, came_to)
         return watch, match
 
     def _good(self, match: Match, wanted: Placement) -> bool:
-        near = match.placement.center.distance(wanted.center) <= GOOD_PX
-        return near and abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
+        return right_size(match, wanted) and match.placement.center.distance(wanted.center) <= GOOD_PX
 
     def _elsewhere(self, match: Match, wanted: Placement) -> bool:
         """As large as it should be, but far off: the application has its own place, and a second paste would go there, too."""
-        right_size = abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
-        return right_size and match.placement.center.distance(wanted.center) > ELSEWHERE_PX
+        return right_size(match, wanted) and match.placement.center.distance(wanted.center) > ELSEWHERE_PX
 
     def _movable(self, match: Match, window: Window) -> bool:
         """It is selected, as programs leave what they paste into the middle of the view."""
@@ -158,6 +165,10 @@ class CalibratedDriver:
                 shown = watch.still_shows(cutout, placement)
         time.sleep(self.rest_seconds)
         return shown
+
+
+def right_size(match: Match, wanted: Placement) -> bool:
+    return abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE
 
 
 def _in_the_middle(match: Match, window: Window) -> bool:

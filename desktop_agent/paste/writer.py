@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from desktop_agent.geometry import Placement, Point
-from desktop_agent.paste.calibrated import GOOD_SCALE, CalibratedDriver
+from desktop_agent.paste.calibrated import CalibratedDriver, right_size
 from desktop_agent.paste.clipboard import PNG
 from desktop_agent.paste.closed_loop import FETCH_SECONDS, Watch
 from desktop_agent.paste.driver import RGBA
@@ -42,7 +42,7 @@ class WriterDriver(CalibratedDriver):
         return watch
 
     def _elsewhere(self, match: Match, wanted: Placement) -> bool:
-        return abs(match.placement.scale / wanted.scale - 1) <= GOOD_SCALE and not self._good(match, wanted)
+        return right_size(match, wanted) and not self._good(match, wanted)
 
     def _movable(self, match: Match, window: Window) -> bool:
         return True
