@@ -84,7 +84,7 @@ def captured(graph: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
         with quiet(), torch.no_grad():
             return torch.export.export(graph, inputs).run_decompositions({})
     except Exception as error:
-        raise ConversionFailed(f"torch cannot capture this network ({_reason(error)}).") from error
+        raise ConversionFailed(f"torch cannot capture this network ({reason_of(error)}).") from error
 
 
 def to_onnx(program: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
@@ -104,7 +104,7 @@ def to_onnx(program: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
             _forget_traces(model)
             model = onnxslim.slim(model)
     except Exception as error:
-        raise ConversionFailed(f"The ONNX exporter refused this network ({_reason(error)}).") from error
+        raise ConversionFailed(f"The ONNX exporter refused this network ({reason_of(error)}).") from error
     for node in model.graph.node:  # which part of the network each node is of, for the quantiser
         node.doc_string = scopes.get(node.name, "")
     pool_means(model)
@@ -193,9 +193,10 @@ def to_coreml(program: Any, inputs: tuple[torch.Tensor, ...], half: bool) -> Any
                 skip_model_load=True,
             )
     except Exception as error:
-        raise ConversionFailed(f"coremltools refused this network ({_reason(error)}).") from error
+        raise ConversionFailed(f"coremltools refused this network ({reason_of(error)}).") from error
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """A converter's error in one line."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[-1][:300] if lines else ''}"

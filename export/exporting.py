@@ -186,7 +186,12 @@ class Exporter:
         measured = parity.compare([runner.run(feed) for feed in self.feeds[: len(self.expected)]], self.expected)
         rounded = 0.0 if self.weights.trained or precision != "fp16" else self._rounded_logits
         wrong = parity.failure(
-            measured, precision, selects=self.target.selects, trained=self.weights.trained, rounded=rounded
+            measured,
+            precision,
+            selects=self.target.selects,
+            trained=self.weights.trained,
+            rounded=rounded,
+            own=self._own_float32,
         )
         if wrong:
             raise NotEqual(
@@ -218,6 +223,10 @@ class Exporter:
                 f"than {100 * LOST_SHARE:g} %. Nothing was written: use fp16, or insist with --allow-worse."
             )
         return (before, after), count
+
+    def _own_float32(self) -> parity.Parity:
+        network = running.TorchRunner(self.graph)
+        return parity.compare([network.run(feed) for feed in self.feeds[: len(self.expected)]], self.expected)
 
     @cached_property
     def _rounded_logits(self) -> float:

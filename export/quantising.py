@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from export.converting import MASK, quiet
+from export.converting import INEXACT_PASS, MASK, quiet, reason_of
+from export.errors import ConversionFailed
 from export.pictures import Feed
-from export.rewriting import lean, quantisable
+from export.rewriting import absorb_factors, lean, quantisable
 
-KEPT_PARTS = ("hierpr", "head", "query_proposal", "predictor.decoder", "rim")
+KEPT_PARTS = (
+    "hierpr", "head0.conv2", "head8.conv2", "head4.conv2", "head2.conv2", "heads", "sem_seg_head", "rim",
+)  # fmt: skip
 """Parts of the networks that select, or that give the last logits: a rounded value there moves pixels."""
 KEPT_NEAR_OUTPUT = 3
 QUANTISED = [
@@ -57,6 +61,7 @@ def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:
             extra_options={"ActivationSymmetric": False, "CalibMovingAverage": True},
         )
         quantised = onnx.load(made)
+    absorb_factors(quantised)
     lean(quantised)
     return quantised
 
@@ -77,7 +82,7 @@ def int8_coreml(model: Any) -> Any:
     """Weights in 8 bits by channel, activations as they are."""
     from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig, linear_quantize_weights
 
-    with quiet():
+    with _compressing():
         return linear_quantize_weights(
             model, OptimizationConfig(global_config=OpLinearQuantizerConfig(mode="linear_symmetric"))
         )
@@ -87,7 +92,28 @@ def palette_coreml(model: Any, bits: int = 6) -> Any:
     """Each weight tensor as indices into 2**bits values, found by k-means. Fewer bits crash some phones' Neural Engines."""
     from coremltools.optimize.coreml import OpPalettizerConfig, OptimizationConfig, palettize_weights
 
-    with quiet():
+    with _compressing():
         return palettize_weights(
             model, OptimizationConfig(global_config=OpPalettizerConfig(mode="kmeans", nbits=bits, num_kmeans_workers=1))
         )
+
+
+@contextmanager
+def _compressing() -> Iterator[None]:
+    """coremltools converts the whole program again, with every pass: the one that is left out elsewhere does nothing here too."""
+    from coremltools.converters.mil.mil.passes.graph_pass import AbstractGraphPass
+    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
+
+    class Nothing(AbstractGraphPass):  # type: ignore[misc]
+        def apply(self, prog: Any) -> None:
+            pass
+
+    left_out = PASS_REGISTRY.passes[INEXACT_PASS]
+    PASS_REGISTRY.passes[INEXACT_PASS] = Nothing
+    try:
+        with quiet():
+            yield
+    except Exception as error:
+        raise ConversionFailed(f"coremltools could not compress this network ({reason_of(error)}).") from error
+    finally:
+        PASS_REGISTRY.passes[INEXACT_PASS] = left_out

@@ -64,6 +64,37 @@ def _hard_swish(model: Any, node: Any) -> Iterator[Any]:
     yield _node("Mul", [x, f"{name}_gate"], [y], node)
 
 
+def absorb_factors(model: Any) -> None:
+    """In a quantised model, in place: a product with one positive number is the same integers, read with another scale."""
+    constants = _constants(model)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    readers: dict[str, list[Any]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    for node in model.graph.node:
+        scaled: list[Any] = [makers.get(name) for name in node.input] if node.op_type == "Mul" else []
+        if len(scaled) != 2 or any(made is None or made.op_type != "DequantizeLinear" for made in scaled):
+            continue
+        value, factor = scaled
+        number = _dequantised(constants, factor)
+        quantisers = readers.get(node.output[0], [])
+        if number is None or number <= 0 or any(reader.op_type != "QuantizeLinear" for reader in quantisers):
+            continue
+        scale = _constant(model, f"{node.name}_scale", constants[value.input[1]] * number)
+        for last in [last for quantiser in quantisers for last in readers.get(quantiser.output[0], [])]:
+            last.input[:] = [value.input[0], scale, *value.input[2:]]
+    prune(model)
+
+
+def _dequantised(constants: dict[str, NDArray[Any]], node: Any) -> float | None:
+    """The number that a DequantizeLinear makes of a constant of one element."""
+    if any(name not in constants or constants[name].size != 1 for name in node.input):
+        return None
+    value, scale, zero = (*(float(constants[name].item()) for name in node.input), 0.0)[:3]
+    return (value - zero) * scale
+
+
 def lean(model: Any) -> None:
     """A quantised model without what can be told from the rest, in place: zero points that are zero, the scales of biases (the
     product of the input's and the weight's, which a runtime multiplies once), attributes at their defaults, unread constants."""

@@ -1,0 +1,146 @@
+"""The rewritings of ONNX graphs are exact, and leave what they say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper, numpy_helper
+
+from export import rewriting
+from export.refinement import GatheredRefinement, gathered, has_points
+from export.running import session
+from server.networks.meticulous import HierarchicalPointRefinement
+
+GENERATOR = np.random.default_rng(11)
+SHAPE = [1, 6, 8, 8]
+
+
+def model_of(nodes: list[Any], constants: dict[str, Any]) -> Any:
+    graph = helper.make_graph(
+        nodes,
+        "made up",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, SHAPE)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * 4)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def kinds(model: Any) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def run(model: Any, x: Any) -> Any:
+    onnx.checker.check_model(model)
+    return session(model.SerializeToString()).run(None, {"x": x})[0]
+
+
+X = (4 * GENERATOR.standard_normal(SHAPE)).astype(np.float32)
+NORM = {
+    name: (GENERATOR.random(6) + 0.5).astype(np.float32) for name in ("scale", "bias", "mean", "variance")
+}  # fmt: skip
+CASES: dict[str, tuple[list[Any], dict[str, Any], Counter[str]]] = {
+    "means": (
+        [helper.make_node("ReduceMean", ["x", "axes"], ["y"], name="mean")],
+        {"axes": np.array([-1, 2])},
+        Counter(GlobalAveragePool=1),
+    ),
+    "a mean over channels stays": (
+        [helper.make_node("ReduceMean", ["x", "axes"], ["y"], name="mean")],
+        {"axes": np.array([1, 2])},
+        Counter(ReduceMean=1),
+    ),
+    "norm": (
+        [helper.make_node("BatchNormalization", ["x", *NORM], ["y"], name="norm", epsilon=1e-3)],
+        NORM,
+        Counter(Conv=1),
+    ),
+    "hard-swish": ([helper.make_node("HardSwish", ["x"], ["y"], name="swish")], {}, Counter(Mul=2, Add=1, Clip=1)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_map_by_other_operations(name: str) -> None:
+    nodes, constants, expected = CASES[name]
+    model = model_of(nodes, constants)
+    before = run(model, X)
+    rewriting.pool_means(model)
+    rewriting.quantisable(model)
+    assert kinds(model) == expected
+    np.testing.assert_allclose(run(model, X), before, atol=2e-6)
+    read = {given for node in model.graph.node for given in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
+
+
+def quantised() -> Any:
+    """x -> integers -> a convolution with a bias -> integers -> times a sixth -> integers -> y"""
+    scale, zero = np.float32(0.05), np.uint8(128)
+    weight = GENERATOR.integers(-127, 128, (4, 6, 1, 1)).astype(np.int8)
+    scales = (GENERATOR.random(4) / 100).astype(np.float32)
+    constants = {
+        "xs": scale, "xz": zero, "w": weight, "ws": scales, "wz": np.zeros(4, np.int8), "ys": np.float32(0.1),
+        "b": GENERATOR.integers(-999, 999, 4).astype(np.int32), "bs": scale * scales, "bz": np.zeros(4, np.int32),
+        "f": np.uint8(255), "fs": np.float32(1 / 6 / 255), "fz": np.uint8(0), "zs": np.float32(0.1 / 6),
+    }  # fmt: skip
+    node = helper.make_node
+    nodes = [
+        node("QuantizeLinear", ["x", "xs", "xz"], ["xq"], name="n1"),
+        node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"], name="n2"),
+        node("DequantizeLinear", ["w", "ws", "wz"], ["wd"], name="n3", axis=0),
+        node("DequantizeLinear", ["b", "bs", "bz"], ["bd"], name="n4", axis=0),
+        node("Conv", ["xd", "wd", "bd"], ["c"], name="n5", kernel_shape=[1, 1], strides=[1, 1], group=1),
+        node("QuantizeLinear", ["c", "ys", "xz"], ["cq"], name="n6"),
+        node("DequantizeLinear", ["cq", "ys", "xz"], ["cd"], name="n7"),
+        node("DequantizeLinear", ["f", "fs", "fz"], ["fd"], name="n8"),
+        node("Mul", ["cd", "fd"], ["m"], name="n9"),
+        node("QuantizeLinear", ["m", "zs", "xz"], ["mq"], name="n10"),
+        node("DequantizeLinear", ["mq", "zs", "xz"], ["y"], name="n11"),
+    ]
+    return model_of(nodes, constants)
+
+
+def test_a_product_with_a_number_becomes_a_scale() -> None:
+    model = quantised()
+    before = run(model, X)
+    rewriting.absorb_factors(model)
+    assert kinds(model)["Mul"] == 0
+    np.testing.assert_allclose(run(model, X), before, atol=1e-6)
+
+
+def test_a_lean_model_has_no_zeros_and_no_scales_of_biases() -> None:
+    model = quantised()
+    before = run(model, X)
+    rewriting.lean(model)
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert not {"wz", "bz", "bs"} & names
+    assert "xz" in names
+    (convolution,) = (node for node in model.graph.node if node.op_type == "Conv")
+    assert [attribute.name for attribute in convolution.attribute] == ["kernel_shape"]
+    np.testing.assert_allclose(run(model, X), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_gathered_rows_refine_as_sampled_points_do(factor: int) -> None:
+    torch.manual_seed(4)
+    refinement = HierarchicalPointRefinement(5, 8).eval().requires_grad_(False)
+    logits, feature = torch.randn(2, 1, 12, 16), torch.randn(2, 5, 24 // factor, 32 // factor)
+    previous = torch.rand(2, 1, 12, 16)
+    wanted = refinement(refinement.fine(feature), logits, previous)
+    rows = GatheredRefinement(refinement)
+    ours = rows(rows.fine(feature), logits, previous)
+    torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-6)
+
+
+def test_every_refinement_of_a_network_is_replaced() -> None:
+    graph = torch.nn.Sequential(
+        HierarchicalPointRefinement(3, 4), torch.nn.Sequential(HierarchicalPointRefinement(3, 4))
+    )
+    assert has_points(graph)
+    assert not has_points(torch.nn.Sequential(torch.nn.ReLU()))
+    kinds_ = [type(module) for module in gathered(graph).modules() if not isinstance(module, torch.nn.Sequential)]
+    assert kinds_.count(GatheredRefinement) == 2
