@@ -44,6 +44,7 @@ class Setup:
     zoom: float = 1.0
     hidpi: bool = False
     second_monitor: bool = False
+    read_only: bool = False  # LibreOffice only
 
     def __str__(self) -> str:
         zoom = "" if self.zoom == 1 else f"{self.zoom:.0%}"
@@ -101,25 +102,26 @@ def _krita(home: Path, setup: Setup) -> list[str]:
 
 
 def _draw(home: Path, setup: Setup) -> list[str]:
-    return [*OFFICE, str(_flat_document(home / "drawing.fodg", "graphics", "drawing", DRAWN))]
+    return _office(setup, home / "drawing.fodg", "graphics", "drawing", DRAWN)
 
 
 def _impress(home: Path, setup: Setup) -> list[str]:
-    return [*OFFICE, str(_flat_document(home / "slides.fodp", "presentation", "presentation", DRAWN))]
+    return _office(setup, home / "slides.fodp", "presentation", "presentation", DRAWN)
 
 
 def _writer(home: Path, setup: Setup) -> list[str]:
     lines = "".join(f"<text:p>Line {number} of the text</text:p>" for number in range(1, 30))
-    return [*OFFICE, str(_flat_document(home / "letter.fodt", "text", "text", lines))]
+    return _office(setup, home / "letter.fodt", "text", "text", lines)
 
 
-def _flat_document(path: Path, kind: str, body: str, content: str) -> Path:
+def _office(setup: Setup, path: Path, kind: str, body: str, content: str) -> list[str]:
+    """LibreOffice with a flat OpenDocument file."""
     path.write_text(
         f'<?xml version="1.0"?><office:document{NAMESPACES} office:version="1.2" '
         f'office:mimetype="application/vnd.oasis.opendocument.{kind}"><office:body><office:{body}>'
         f"{content}</office:{body}></office:body></office:document>"
     )
-    return path
+    return [*OFFICE, *["--view"] * setup.read_only, str(path)]
 
 
 def _field(home: Path, setup: Setup) -> list[str]:
