@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -15,41 +12,21 @@ from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import MssScreen
 from desktop_agent.windows import Window
 from desktop_agent.windows.x11 import X11Probe
+from tests.e2e.applications import FIELD, SYSTEM_PYTHON, installed
 from tests.e2e.coffee import coffee
 from tests.e2e.desktop import VirtualDesktop, wait_for, wait_until_still
 from tests.e2e.desktop import desktop as desktop
 
-PYTHON = "/usr/bin/python3"
-FIELD = """
-import gi, sys
-gi.require_version("Gtk", "3.0")
-from gi.repository import Gtk
-window, text = Gtk.Window(title="plain text", default_width=700, default_height=500), Gtk.TextView()
-text.get_buffer().set_text("what was written before")
-text.get_buffer().connect("changed", lambda buffer: open(sys.argv[1], "w").write(buffer.props.text))
-text.set_cursor_visible(False)
-window.add(text)
-window.show_all()
-window.connect("destroy", Gtk.main_quit)
-Gtk.main()
-"""
-
-
-def has_gtk() -> bool:
-    check = "import gi; gi.require_version('Gtk', '3.0')"
-    return Path(PYTHON).exists() and subprocess.run([PYTHON, "-c", check], capture_output=True).returncode == 0
-
-
 pytestmark = [
     pytest.mark.app,
     pytest.mark.slow,
-    pytest.mark.skipif(not has_gtk(), reason="not installed: apt-get install python3-gi gir1.2-gtk-3.0"),
+    pytest.mark.skipif(not installed("field"), reason="not installed: apt-get install python3-gi gir1.2-gtk-3.0"),
 ]
 
 
 def test_a_text_field_is_left_as_it_was(desktop: VirtualDesktop) -> None:
     written, screen = desktop.home / "written", MssScreen()
-    program = desktop.run([PYTHON, "-c", FIELD, str(written)])
+    program = desktop.run([SYSTEM_PYTHON, "-c", FIELD, str(written)])
 
     def field() -> Window | None:
         return next((window for window in X11Probe().stack() if window.title == "plain text"), None)
