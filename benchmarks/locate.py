@@ -209,8 +209,8 @@ def track(seed: int, screens: Screens, frames: int) -> dict[str, Any]:
 def aim_memory(frames: int, every: int = 1000) -> list[dict[str, float]]:
     """Phones aim at a screen that always changes: rows of ``frames``, ``locked``, ``rss_mb`` and ``cpu_ms`` a frame."""
     cv2.setNumThreads(1)
-    screen = drawn_desktop(960, 540)
-    small = Conditions(Pose(coverage=0.6), view_size=(240, 320), supersampling=1.5)
+    screen = drawn_desktop(640, 360)
+    small = Conditions(Pose(coverage=0.6), view_size=(150, 200), supersampling=1.5)
     views = [shot.view for shot in SimulatedCamera(3).film(screen, 8, conditions=small)]
     aims = Aims(Localizer())
     monitor = Monitor(1, Rect(0, 0, screen.shape[1], screen.shape[0]))
@@ -453,6 +453,7 @@ def main(
         NEGATIVE_MIX[i % len(NEGATIVE_MIX)] for i in range(negatives)
     ]
     jobs = [(number, kind, seed, cache / split) for number, kind in enumerate(kinds)]
+    jobs.sort(key=lambda job: job[0] / positives if job[0] < positives else (job[0] - positives) / negatives)
     known = Outcomes(results)
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, _start, (screens, captures, split)) as pool:

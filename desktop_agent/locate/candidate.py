@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from desktop_agent.geometry import Homography, Point
 from desktop_agent.locate.features import RGB, Grey, shrink, to_grey
 from desktop_agent.locate.hypothesis import flaw
 from desktop_agent.locate.location import Evidence, Location, Refusal
-from desktop_agent.locate.rectify import Upright, screen_axes, upright
+from desktop_agent.locate.rectify import Axes, Upright, level_axes, screen_axes, upright
 from desktop_agent.locate.refine import Refined, refine
 from desktop_agent.locate.screens import PreparedScreen
 from desktop_agent.locate.verify import Agreement, agreement
@@ -20,10 +21,15 @@ SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
 LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
+SURE_CORRELATION, SURE_EXPLAINED = 0.75, 0.7
+"""For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.65 and 0.72."""
 FAIR = 0.3
 """A smaller part of the points that are tracked was perhaps begun too far away to find the others."""
 AXES_AT, SQUARED_AT = 800, 900
+ALIKE_AXES = math.cos(math.radians(6))
 POINTS = 220
+LEVELS, SOUGHT_LEVELS = 2, 3
+"""Of the pyramid that a pose is refined through: from correspondences, and from a coarse search."""
 MOST_PASSES = 4
 ALIKE = 0.95
 """A rival's support, as a part of the best candidate's."""
@@ -50,10 +56,20 @@ class View:
         return Point(self.width / 2, self.height / 2)
 
     @cached_property
+    def axes(self) -> Axes | None:
+        return screen_axes(shrink(self.full, AXES_AT))
+
+    @cached_property
     def squared(self) -> Upright | None:
         """``fine`` as seen squarely; None without enough straight lines to tell."""
-        axes = screen_axes(shrink(self.full, AXES_AT))
-        return None if axes is None else upright(self.fine, axes, SQUARED_AT)
+        return None if self.axes is None else upright(self.fine, self.axes, SQUARED_AT)
+
+    @cached_property
+    def levelled(self) -> Upright | None:
+        """The same by the least tilted axes that any lines agree with; None when those are the ones of ``squared``."""
+        axes = level_axes(shrink(self.full, AXES_AT))
+        known = self.axes is not None and float(self.axes.rotation[:, 2] @ axes.rotation[:, 2]) > ALIKE_AXES
+        return None if known else upright(self.fine, axes, SQUARED_AT)
 
     def mirrored(self) -> View:
         """The same view seen in a mirror."""
@@ -98,6 +114,12 @@ class Candidate:
             and self.refined.sigma <= LARGEST_SIGMA * self.screen.diagonal
         )
 
+    @property
+    def sure(self) -> bool:
+        """Proven by its looks alone."""
+        agreed = self.agreement
+        return self.proven and agreed.correlation >= SURE_CORRELATION and agreed.explained >= SURE_EXPLAINED
+
     def located(self, view: View, stage: str) -> Location:
         return Location.at(
             self.homography,
@@ -118,7 +140,7 @@ class Candidate:
 
 
 def grow(
-    view: View, screen: PreparedScreen, homography: Homography, *, points: int = POINTS, levels: int = 2
+    view: View, screen: PreparedScreen, homography: Homography, *, points: int = POINTS, levels: int = LEVELS
 ) -> Candidate | Refusal:
     """Refine a pose (full view -> screen) and compare; the reason when no camera sees that or no tracks agree."""
     size = (screen.width, screen.height)

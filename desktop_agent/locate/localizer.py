@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from desktop_agent.geometry import Homography
-from desktop_agent.locate.candidate import SMALLEST_VIEW, Candidate, View, ambiguous, grow
+from desktop_agent.locate.candidate import LEVELS, SMALLEST_VIEW, SOUGHT_LEVELS, Candidate, View, ambiguous, grow
 from desktop_agent.locate.copies import within
 from desktop_agent.locate.features import RGB
 from desktop_agent.locate.hypothesis import LEAST_INLIERS
 from desktop_agent.locate.location import Location, Refusal
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen, ScreenCache
-from desktop_agent.locate.stages import Fast, Guess, Square, Sweep
+from desktop_agent.locate.stages import Fast, Guess, LevelSweep, Square, Sweep
 from desktop_agent.screen import Screenshot
 
 SURE = 12
@@ -33,8 +33,8 @@ TELLING = [
 """Reasons from the least to the most telling; the most telling one found is given."""
 
 Stage = type[Fast] | type[Square] | type[Sweep]
-ALL_STAGES: tuple[Stage, ...] = (Fast, Square, Sweep)
-"""In the order of their cost."""
+QUICK: tuple[Stage, ...] = (Fast, Square)
+SLOW: tuple[Stage, ...] = (Sweep, LevelSweep)
 
 
 class Localizer:
@@ -72,7 +72,7 @@ class Localizer:
         """
         started = time.perf_counter()
         picture, screens = View(view), self.screens(screenshots)
-        stages = ALL_STAGES if thorough and patient else ALL_STAGES[:-1] if thorough else ALL_STAGES[:1]
+        stages = (QUICK if thorough else QUICK[:1]) + (SLOW if thorough and patient else ())
         location = _Search(picture, screens).run(prior, stages, monitor)
         if location.status == "refused" and thorough and any(screen.borrows for screen in screens):
             for screen in screens:
@@ -118,21 +118,23 @@ class _Search:
 
     def _best(self, guesses: Iterable[Guess], known: Candidate | None = None) -> Candidate | None:
         """The proven candidate that looks best; None when there is none, or when another place looks as good."""
-        candidates = [] if known is None else [known]
+        proven = [] if known is None else [known]
+        believed = proven.copy()
         for guess in guesses:
-            grown = grow(self.view, guess.screen, guess.homography, levels=guess.levels)
+            grown = grow(self.view, guess.screen, guess.homography, levels=SOUGHT_LEVELS if guess.sought else LEVELS)
             if isinstance(grown, Candidate):
                 self._tell(Refusal.UNSTABLE)
-                candidates.append(grown)
+                proven += [grown] * grown.proven
+                believed += [grown] * (grown.sure if guess.sought else grown.proven)
             elif guess.inliers >= SURE:
                 self._tell(grown)
-        proven = sorted((c for c in candidates if c.proven), key=lambda c: -c.agreement.support)
-        if not proven:
+        if not believed:
             return None
-        if any(ambiguous(proven[0], other, self.view) for other in proven[1:]):
+        best = max(believed, key=lambda candidate: candidate.agreement.support)
+        if any(ambiguous(best, other, self.view) for other in proven if other is not best):
             self._tell(Refusal.AMBIGUOUS)
             return None
-        return proven[0]
+        return best
 
     def _rivals(self, candidate: Candidate) -> Iterator[Guess]:
         """Other places of the screen that look like the one that is seen."""

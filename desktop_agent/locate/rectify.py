@@ -24,7 +24,7 @@ FOCALS = {0.78: 1.0, 0.66: 0.96, 0.95: 0.96, 1.5: 0.9}
 STEEPEST = 60.0
 """Degrees between the optical axis and the screen's normal beyond which nothing can be read."""
 
-CLOSE = math.sin(math.radians(1.2))
+CLOSE, LOOSE = math.sin(math.radians(1.2)), math.sin(math.radians(3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +72,51 @@ def screen_axes(view: Grey) -> Axes | None:
     return max(found, key=lambda axes: axes.support * FOCALS[axes.focal], default=None)
 
 
-def _axes(ends: Float, shape: tuple[int, ...], focal: float, tries: int = 400) -> Axes | None:
-    """The best of ``tries`` pairs of directions for one focal length; two lines give the first, a third the second."""
+def level_axes(view: Grey) -> Axes:
+    """The least tilted axes of which lines support at least one; those of an untilted, unturned phone when there is no line.
+
+    Two lines, or one and no tilt, give the first axis; the second is where the tilt is smallest.
+    """
+    ends = line_segments(view)
+    focal = next(iter(FOCALS))
+    if not len(ends):
+        return Axes(np.eye(3), 0.0, focal)
+    normals, weight = _planes(ends, view.shape, focal)
+    flat = np.column_stack([ends[:, 2:] - ends[:, :2], np.zeros(len(ends))])
+    i, j = np.triu_indices(min(len(ends), 40), 1)
+    meeting = np.cross(normals[i], normals[j])
+    meeting = meeting[np.linalg.norm(meeting, axis=1) > 0.02]
+    first = _unit(np.vstack([flat, meeting]))
+    first = first[np.abs(first[:, 2]) < math.sin(math.radians(STEEPEST))]
+    inward = _unit(np.array([0, 0, 1.0]) - first[:, 2:] * first)
+    second = np.cross(inward, first)
+    off = np.minimum(np.abs(normals @ first.T), np.abs(normals @ second.T))
+    score = (weight[:, None] * np.maximum(0, 1 - (off / LOOSE) ** 2)).sum(axis=0) * inward[:, 2] ** 2
+    best = int(score.argmax())
+    return Axes(_turned_upright(first[best], second[best]), float(score[best]), focal)
+
+
+def _planes(ends: Float, shape: tuple[int, ...], focal: float) -> tuple[Float, Float]:
+    """For each line the normal of the plane through it and the camera (Nx3), and its length in long sides."""
     long = max(shape)
     middle = np.array([shape[1], shape[0]]) / 2
     a = np.column_stack([(ends[:, :2] - middle) / (focal * long), np.ones(len(ends))])
     b = np.column_stack([(ends[:, 2:] - middle) / (focal * long), np.ones(len(ends))])
-    normals = _unit(np.cross(a, b))
-    weight = np.hypot(*(ends[:, 2:] - ends[:, :2]).T) / long
+    return _unit(np.cross(a, b)), np.hypot(*(ends[:, 2:] - ends[:, :2]).T) / long
+
+
+def _turned_upright(first: Float, second: Float) -> Float:
+    """The rotation whose x axis is the one of the two directions that is nearer to the camera's."""
+    if abs(first[0]) < abs(second[0]):
+        first, second = second, first
+    first = first if first[0] > 0 else -first
+    second = second if np.cross(first, second)[2] > 0 else -second
+    return np.column_stack([first, second, np.cross(first, second)])
+
+
+def _axes(ends: Float, shape: tuple[int, ...], focal: float, tries: int = 400) -> Axes | None:
+    """The best of ``tries`` pairs of directions for one focal length; two lines give the first, a third the second."""
+    normals, weight = _planes(ends, shape, focal)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(ends), (tries, 3), p=np.sqrt(weight) / np.sqrt(weight).sum())
     first = np.cross(normals[chosen[:, 0]], normals[chosen[:, 1]])
@@ -109,13 +146,7 @@ def _polished(first: Float, second: Float, normals: Float, weight: Float, focal:
         first, second = (_null(normals[axis == k], gain[axis == k], old) for k, old in ((0, first), (1, second)))
         u, _, vt = np.linalg.svd(np.column_stack([first, second]), full_matrices=False)
         first, second = (u @ vt).T
-    if abs(first[0]) < abs(second[0]):
-        first, second = second, first
-    first = first if first[0] > 0 else -first
-    inward = np.cross(first, second)
-    second = second if inward[2] > 0 else -second
-    rotation = np.column_stack([first, second, np.cross(first, second)])
-    return Axes(rotation, float(gain.sum()), focal)
+    return Axes(_turned_upright(first, second), float(gain.sum()), focal)
 
 
 def _null(normals: Float, gain: Float, old: Float) -> Float:

@@ -13,6 +13,7 @@ from desktop_agent.locate.candidate import View
 from desktop_agent.locate.features import Detail, Features, extract
 from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
 from desktop_agent.locate.matching import match, similarities
+from desktop_agent.locate.rectify import Upright
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen
 from desktop_agent.locate.sweep import sweep
 from desktop_agent.locate.voting import Vote, likely_turns, quarter_turn, turned, votes
@@ -23,18 +24,18 @@ FAST_VIEW, FAST_RATIO = Detail(640, 1200), 0.8
 SQUARE_VIEW = Detail(900, 1000, 0.02, upright=True)
 VOTE_TOLERANCE = 6.0
 FEW = 12
-SLIDES, SLIDE_LEVELS = 4, 3
+SLIDES = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Guess:
-    """A pose (full view -> screen) that is worth refining, how many correspondences stand behind it, and the pyramid ``levels``
-    that its error needs."""
+    """A pose (full view -> screen) that is worth refining, and how many correspondences stand behind it; ``sought``: none do, it is
+    the best of all places, less exact and less readily believed."""
 
     screen: PreparedScreen
     homography: Homography
     inliers: int
-    levels: int = 2
+    sought: bool = False
 
 
 class Fast:
@@ -104,7 +105,7 @@ class Sweep:
     name = "sweep"
 
     def __init__(self, view: View) -> None:
-        self.squared = view.squared
+        self.squared = self._squared(view)
         self.center = Point(view.fine.shape[1] / 2, view.fine.shape[0] / 2)
         self.to_fine = view.from_smaller(view.fine).inverse()
 
@@ -114,7 +115,17 @@ class Sweep:
     def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
         if self.squared is not None:
             for slide in sweep(self.squared, self.center, screen, SLIDES):
-                yield Guess(screen, slide.homography @ self.to_fine, 0, SLIDE_LEVELS)
+                yield Guess(screen, slide.homography @ self.to_fine, 0, sought=True)
+
+    def _squared(self, view: View) -> Upright | None:
+        return view.squared
+
+
+class LevelSweep(Sweep):
+    """The same for a view whose lines tell one direction, or none: it was perhaps hardly tilted."""
+
+    def _squared(self, view: View) -> Upright | None:
+        return view.levelled
 
 
 def _spread(view_xy: Float, screen_xy: Float, view: Features, screen: Features) -> bool:
