@@ -21,6 +21,7 @@ FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.05
 MIDDLE_PX = 12.0
 UNDO_SECONDS = 2.0
+MAX_SIDE = 3000  # pixels of a raster
 RETRIES = 2  # the second one is for applications that had made the first picture smaller to fit their view
 
 
@@ -51,6 +52,7 @@ class CalibratedDriver:
     name = "calibrated"
     undo_keys: tuple[str, ...] = ("Control_L", "z")
     show_seconds = SHOW_SECONDS
+    scales_pictures = False  # it shows a PNG in the physical size that the file tells
     follows_pointer = True  # else pictures come at a place of the application's own, a text's caret for example
     rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
@@ -61,8 +63,11 @@ class CalibratedDriver:
     def can_handle(self, window: Window | None) -> bool:
         raise NotImplementedError
 
-    def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
-        """Paste the raster at a pointer position; returns the watch that was begun just before."""
+    def _put(self, raster: RGBA, at: Point, window: Window, density: float) -> Watch:
+        """Paste the raster at a pointer position; returns the watch that was begun just before.
+
+        ``density``: raster pixels per pasted pixel, 1 unless the application scales pictures.
+        """
         raise NotImplementedError
 
     def paste(self, cutout: RGBA, placement: Placement, window: Window | None) -> Landing:
@@ -97,8 +102,10 @@ class CalibratedDriver:
         zoom = calibration.zoom
         pointer, center = calibration.aim(wanted.center)
         rest = Point((wanted.center.x - center.x) / zoom, (wanted.center.y - center.y) / zoom)
-        raster = centered_raster(cutout, Placement(rest, wanted.scale / zoom, wanted.rotation))
-        watch = self._put(raster, pointer, window)
+        density = self._density(cutout, wanted.scale / zoom)
+        rest_in_raster = Point(rest.x * density, rest.y * density)
+        raster = centered_raster(cutout, Placement(rest_in_raster, wanted.scale / zoom * density, wanted.rotation))
+        watch = self._put(raster, pointer, window, density)
         scales = (0.7, 1.4) if sure else (0.1, 8.0)
         match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
@@ -108,6 +115,11 @@ class CalibratedDriver:
             came_to = seen.center.shifted(-rest.x * zoom, -rest.y * zoom)
             self._learned[window.id] = Calibration(zoom, pointer, came_to)
         return watch, match
+
+    def _density(self, cutout: RGBA, scale: float) -> float:
+        """All the cut-out's own pixels where the application can scale them."""
+        largest = MAX_SIDE / (scale * max(cutout.shape[:2]))
+        return max(1.0, min(1 / scale, largest)) if self.scales_pictures else 1.0
 
     def _good(self, match: Match, wanted: Placement) -> bool:
         return right_size(match, wanted) and match.placement.center.distance(wanted.center) <= GOOD_PX

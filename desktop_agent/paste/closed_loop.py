@@ -36,8 +36,13 @@ class Desk:
 
 def look(screen: ScreenSource, area: Rect) -> RGB:
     """The pixels of ``area`` (virtual desktop), uint8 HxWx3; black where there is no monitor."""
+    shots = screen.grab()
+    for shot in shots:
+        if shot.monitor.rect.intersection(area) == area:
+            left, top = area.left - shot.monitor.rect.left, area.top - shot.monitor.rect.top
+            return shot.image[top : top + area.height, left : left + area.width]
     picture = np.zeros((area.height, area.width, 3), np.uint8)
-    for shot in screen.grab():
+    for shot in shots:
         rect = shot.monitor.rect
         common = area.intersection(rect)
         if common is not None:

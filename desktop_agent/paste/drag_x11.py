@@ -16,6 +16,7 @@ from desktop_agent.x11 import connection
 
 VERSION = 5
 ANSWER_SECONDS = 3.0
+ACCEPT_SECONDS = 1.5
 SETTLE_SECONDS = 0.12  # between positions: toolkits start their own autoscroll and hover work
 
 
@@ -54,9 +55,14 @@ class _Drag:
         kinds = [*self._kinds, 0, 0, 0][:3]
         self._send("XdndEnter", self._version << 24, *kinds)
         x, y = int(at.x // 1), int(at.y // 1)
-        accepted = False
-        for step in (8, 4, 0, 0):  # a short way, as a hand would come
+        for step in (8, 4, 0):  # a short way, as a hand would come
             accepted = self._position(x - step, y - step)
+            time.sleep(SETTLE_SECONDS)
+        deadline = time.monotonic() + ACCEPT_SECONDS
+        while (
+            not accepted and time.monotonic() < deadline
+        ):  # toolkits answer before their application has made up its mind
+            accepted = self._position(x, y)
             time.sleep(SETTLE_SECONDS)
         if not accepted:
             self._send("XdndLeave", 0)

@@ -16,6 +16,7 @@ FREE_PLACEMENT = ("libreoffice-draw", "libreoffice-impress")
 
 class LibreOfficeDriver(CalibratedDriver):
     name = "libreoffice"
+    scales_pictures = True
 
     def __init__(self, desk: Desk, drag: X11Drag) -> None:
         super().__init__(desk)
@@ -24,8 +25,8 @@ class LibreOfficeDriver(CalibratedDriver):
     def can_handle(self, window: Window | None) -> bool:
         return window is not None and window.app_class.lower().startswith(FREE_PLACEMENT)
 
-    def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
+    def _put(self, raster: RGBA, at: Point, window: Window, density: float) -> Watch:
         self._desk.windows.activate(window)
         watch = Watch(self._desk, window)
-        self._drag.drop({PNG: encode_png(raster)}, window, at)
+        self._drag.drop({PNG: encode_png(raster, density)}, window, at)
         return watch

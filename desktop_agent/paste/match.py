@@ -47,8 +47,8 @@ def changed(before: RGB, after: RGB) -> NDArray[np.bool_]:
     """HxW: which pixels differ noticeably."""
     import cv2
 
-    red, green, blue = cv2.split(cv2.absdiff(before, after))
-    return np.asarray(cv2.max(red, cv2.max(green, blue)) > NOTICEABLE * 255)
+    same = cv2.inRange(cv2.absdiff(before, after), (0, 0, 0), (NOTICEABLE * 255,) * 3)
+    return np.asarray(same == 0)
 
 
 def find(

@@ -19,10 +19,10 @@ class PointerPasteDriver(CalibratedDriver):
     keys: tuple[str, ...] = ("Control_L", "v")
     hold_seconds = 0.0  # for an application that reads the clipboard again after it has shown the picture
 
-    def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
+    def _put(self, raster: RGBA, at: Point, window: Window, density: float) -> Watch:
         desk = self._desk
         desk.windows.activate(window)
-        with desk.clipboard.offering({PNG: encode_png(raster)}) as offer, desk.input.session() as session:
+        with desk.clipboard.offering({PNG: encode_png(raster, density)}) as offer, desk.input.session() as session:
             session.move(at)
             time.sleep(HOVER_SECONDS)  # the application hears of the pointer and draws its hover effects
             watch = Watch(desk, window)

@@ -20,15 +20,16 @@ class WriterDriver(CalibratedDriver):
     """A picture that cannot be dragged (one that is a character of its line) stays at the caret and is reported so."""
 
     name = "libreoffice"
+    scales_pictures = True
     follows_pointer = False
 
     def can_handle(self, window: Window | None) -> bool:
         return window is not None and window.app_class.lower().startswith("libreoffice-writer")
 
-    def _put(self, raster: RGBA, at: Point, window: Window) -> Watch:
+    def _put(self, raster: RGBA, at: Point, window: Window, density: float) -> Watch:
         desk = self._desk
         desk.windows.activate(window)
-        with desk.clipboard.offering({PNG: encode_png(raster)}) as offer, desk.input.session() as session:
+        with desk.clipboard.offering({PNG: encode_png(raster, density)}) as offer, desk.input.session() as session:
             session.move(at)
             session.click()
             time.sleep(CARET_SECONDS)
