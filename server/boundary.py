@@ -30,4 +30,4 @@ def refined(image: RGB, small: RGB, mask: Mask, window: Window) -> tuple[str, ND
     everything = Window(0, 0, fine.shape[1], fine.shape[0])
     middle = enlarged(small, mask, fine, everything) * np.float32(1 / 255)
     middle = sharpened(cv2.ximgproc.guidedFilter(fine, middle, RADIUS, EPSILON * 255**2), GAIN)
-    return "guided filter", enlarged(fine, middle, image, window)
+    return "guided filter", enlarged(fine, middle, image, window, finest=max(image.shape))

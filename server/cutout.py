@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from server.edges import enlarged, stretched
 from server.errors import BadOption, NoObject
-from server.foreground import estimate_foreground
+from server.foreground import take_foreground
 from server.images import RGBA
 from server.looking import View, look
 from server.segmenter import RGB, Mask, Segmenter, Tap
@@ -218,20 +218,18 @@ def _compose(
     left, top, width, height = cv2.boundingRect(alpha)
     box = Box(window.left + left, window.top + top, window.left + left + width, window.top + top + height)
     alpha = np.ascontiguousarray(alpha[top : top + height, left : left + width])
-    colours = estimate_foreground(
-        image[box.top : box.bottom, box.left : box.right], alpha, _shrunken(view.picture, image, box)
-    )
+    here = Window(*box.as_list())
+    rgba = cv2.cvtColor(image[here.slices], cv2.COLOR_RGB2RGBA)
+    take_foreground(rgba, alpha, _same_view(view.picture, image, box))
     if glass is not None:
         from server.glass import continued_background, seen_through
 
         behind = continued_background(view.picture, view.mask)
-        here = Window(*box.as_list())
-        colours, alpha = seen_through(colours, alpha, stretched(glass, image, here), stretched(behind, image, here))
-    visible = cv2.bitwise_and(colours, colours, mask=alpha)
-    rgba = np.empty((height, width, 4), np.uint8)
-    cv2.mixChannels([visible, alpha], [rgba], [0, 0, 1, 1, 2, 2, 3, 3])
+        rgba[..., :3], alpha = seen_through(
+            rgba[..., :3], alpha, stretched(glass, image, here), stretched(behind, image, here)
+        )
     return Cutout(
-        rgba=rgba,
+        rgba=_with_alpha(rgba, alpha),
         box=box,
         image_size=(image.shape[1], image.shape[0]),
         coverage=float(alpha.sum(dtype=np.int64)) / 255 / image.shape[0] / image.shape[1],
@@ -242,10 +240,15 @@ def _compose(
     )
 
 
-def _shrunken(picture: RGB, image: RGB, box: Box) -> RGB | None:
-    """The box in the small picture, None where the photo is that small itself."""
-    if picture.shape == image.shape:
-        return None
+def _with_alpha(rgba: RGBA, alpha: NDArray[np.uint8]) -> RGBA:
+    """The alpha put in, and nothing left of what it hides."""
+    cv2.insertChannel(alpha, rgba, 3)
+    pixels = rgba.view(np.int32)
+    return np.asarray(cv2.copyTo(pixels, alpha)).view(np.uint8).reshape(rgba.shape)
+
+
+def _same_view(picture: RGB, image: RGB, box: Box) -> RGB:
+    """The box in the small picture."""
     across, down = picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]
     left, top = int(box.left * across), int(box.top * down)
     return picture[top : max(top + 1, round(box.bottom * down)), left : max(left + 1, round(box.right * across))]

@@ -43,8 +43,8 @@ class LiteSegmenter:
     def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
         """uint8 HxWx3 RGB -> float32 HxW in [0, 1], not stretched; the tap is not used.
 
-        The picture is squeezed to the network's square, as in training, and so is its mirror image; the mean of the two maps
-        is stretched back and drawn to the picture's edges.
+        The picture is squeezed to the network's square, as in training; the map is stretched back and drawn to the picture's
+        edges.
         """
         return self._finish(self._infer([self._prepare(image, tap)])[0], image)
 
@@ -59,12 +59,8 @@ class LiteSegmenter:
         return np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
 
     def _infer(self, items: Sequence[NDArray[np.float32]]) -> list[Mask]:
-        """The mean of the picture's map and its mirrored picture's. One after the other: the file's batch is 1."""
-        return [np.float32(0.5) * (self._map(item) + self._map(item[..., ::-1])[:, ::-1]) for item in items]
-
-    def _map(self, item: NDArray[np.float32]) -> Mask:
-        mask: Mask = self._session.run(None, {self._input: np.ascontiguousarray(item)})[0][0, 0]
-        return mask
+        """One after the other: the file's batch is 1."""
+        return [self._session.run(None, {self._input: item})[0][0, 0] for item in items]
 
     @staticmethod
     def _finish(mask: Mask, image: RGB) -> Mask:

@@ -49,8 +49,8 @@ def test_our_guided_filter_is_opencvs() -> None:
     radius = 5
     theirs = cv2.ximgproc.guidedFilter(photo, blurred(alpha), radius, EPSILON * 255**2)
     guide = photo.astype(np.float32) / 255
-    a, b = LocalLinear(guide, radius, EPSILON).coefficients(blurred(alpha))
-    ours = (a * guide).sum(2) + b
+    coefficients = LocalLinear(guide, radius, EPSILON).coefficients(blurred(alpha))
+    ours = (coefficients[..., :3] * guide).sum(2) + coefficients[..., 3]
     inside = np.s_[2 * radius : -2 * radius, 2 * radius : -2 * radius]  # the two treat the border differently
     assert np.abs(ours - theirs)[inside].max() < 1e-4
 

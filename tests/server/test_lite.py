@@ -65,8 +65,7 @@ def test_the_onnx_file_equals_the_network_with_the_shipped_weights() -> None:
     image = np.kron(coarse, np.ones((1, 1, 32, 32), np.float32))
     with torch.inference_mode():
         shipped = Shipped(network).eval()
-        seen, mirrored = (shipped(torch.from_numpy(x.copy()))[0, 0].numpy() for x in (image, image[..., ::-1]))
-    expected = (seen + mirrored[:, ::-1]) / 2
+        expected = shipped(torch.from_numpy(image))[0, 0].numpy()
     (actual,) = LiteSegmenter().stages().infer([image])
     assert np.abs(actual - expected).max() < 1e-3
     assert np.abs(actual - expected).mean() < 1e-5
