@@ -11,7 +11,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from export import targets
-from export.bench import bench
+from export import networks, targets
+from export.bench import latency, noise
 from export.exporting import Exporter, Options
+from export.graphs import graph_of
+from export.pictures import Feed
+from export.running import session
+from export.writing import size_of
 from server.weights import store
 
+ROUNDS = 5
 LOW, BASNET, LITE, GLASS = "mobile-meticulousnet-l", "basnet", "lite", "gem-tiny"
 WANTED = {LOW: ("fp32", "int8"), BASNET: ("fp32",), LITE: ("fp32",), GLASS: ("fp32",)}
 TARGETS = {
@@ -39,17 +43,16 @@ TARGETS = {
 }
 
 
-def torch_ms(exporter: Exporter, seconds: float) -> float:
-    """CPU milliseconds of the network in torch eager, one thread."""
-    taken: list[float] = []
-    stop = time.perf_counter() + seconds
-    with torch.inference_mode():
-        exporter.graph(*exporter.inputs)
-        while len(taken) < 3 or time.perf_counter() < stop:
-            begun = time.process_time()
-            exporter.graph(*exporter.inputs)
-            taken.append(1e3 * (time.process_time() - begun))
-    return statistics.median(taken)
+class Eager:
+    """The network in torch, called as an onnxruntime session is, so that both are timed in turns by the same code."""
+
+    def __init__(self, target: targets.Target, random: bool) -> None:
+        parts, _ = networks.load(target, None, random)
+        self._graph = graph_of(target, parts, target.sizes[0])
+
+    def run(self, _outputs: None, feed: Feed) -> None:
+        with torch.inference_mode():
+            self._graph(*(torch.from_numpy(array) for array in feed.values()))
 
 
 def ratios(milliseconds: dict[str, float]) -> dict[str, float]:
@@ -78,7 +81,7 @@ def main(models: tuple[str, ...], seconds: float, out: Path | None, as_json: boo
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch)
         files: dict[str, Path] = {}
-        milliseconds: dict[str, float] = {}
+        eager: dict[str, Eager] = {}
         for name in models or WANTED:
             target = targets.find(name)
             random = not all(store.find(part) for part in target.networks)
@@ -90,11 +93,15 @@ def main(models: tuple[str, ...], seconds: float, out: Path | None, as_json: boo
                     exporter.export("onnx", precision, folder)
                 files[f"{name} {precision}"] = path
             if name == GLASS:
-                exporter = exporter or Exporter(target, None, Options(random_weights=random))
-                milliseconds[f"{name} torch"] = torch_ms(exporter, seconds)
-        timings = bench(list(files.values()), seconds)
-        sizes = {label: timing.bytes for label, timing in zip(files, timings, strict=True)}
-        milliseconds |= {label: timing.cpu_ms or 0.0 for label, timing in zip(files, timings, strict=True)}
+                eager[f"{name} torch"] = Eager(target, random)
+        sizes = {label: size_of(path) for label, path in files.items()}
+        timed = {label: session(path) for label, path in files.items()} | eager
+        feeds = {label: noise(timed[label.replace("torch", "fp32")]) for label in timed}
+        taken: dict[str, list[float]] = {label: [] for label in timed}
+        for _ in range(ROUNDS):  # in turns: a machine that slows down slows all of them
+            for label, runner in timed.items():
+                taken[label].append(latency(runner, feeds[label], seconds / ROUNDS))
+        milliseconds = {label: statistics.median(times) for label, times in taken.items()}
     report: dict[str, Any] = {"cpu_ms": milliseconds, "bytes": sizes, "ratios": ratios(milliseconds)}
     report["load"] = os.getloadavg()[0]
     for label, cpu_ms in milliseconds.items():

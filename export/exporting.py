@@ -18,6 +18,7 @@ from export.card import card
 from export.errors import NotEqual, QualityLost
 from export.graphs import graph_of
 from export.refinement import gathered, has_points
+from export.rewriting import flat_resizes
 from export.targets import Target, check_choice, file_name
 from export.writing import digests, size_of, whole_or_nothing
 
@@ -115,7 +116,9 @@ class Exporter:
         if not has_points(self._folded):
             return converting.to_onnx(self.program, self.inputs)
         program = converting.captured(gathered(copy.deepcopy(self._folded)), self.inputs)
-        return converting.to_onnx(program, self.inputs)
+        model = converting.to_onnx(program, self.inputs)
+        flat_resizes(model)
+        return model
 
     @cached_property
     def coreml_fp16(self) -> Any:

@@ -29,6 +29,32 @@ def pool_means(model: Any) -> None:
     _rewrite(model, rewritten)
 
 
+def flat_resizes(model: Any) -> None:
+    """Resizes of one channel as resizes of a plane, in place: onnxruntime would pad the channel to a block of sixteen."""
+    from onnx import helper
+
+    shapes, constants = _shapes(model), _constants(model)
+
+    def rewritten(node: Any) -> list[Any] | None:
+        before = shapes.get(node.input[0], []) if node.op_type == "Resize" and len(node.input) == 4 else []
+        if before[:2] != [1, 1] or len(before) != 4 or node.input[3] not in constants:
+            return None
+        sides = constants[node.input[3]]
+        plane, wanted, whole = (
+            _constant(model, "_".join(map(str, ["shape", *shape])), shape, np.int64)
+            for shape in (before[2:], sides[2:].tolist(), sides.tolist())
+        )
+        options = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+        flat, resized = f"{node.name}_flat", f"{node.name}_resized"
+        return [
+            _node("Reshape", [node.input[0], plane], [flat], node, suffix="_flat"),
+            _node("Resize", [flat, "", "", wanted], [resized], node, **options),
+            _node("Reshape", [resized, whole], node.output, node, suffix="_whole"),
+        ]
+
+    _rewrite(model, rewritten)
+
+
 def quantisable(model: Any) -> None:
     """In place: a batch norm as a convolution of each channel with one weight, hard-swish as products, a sum and a clip.
 
@@ -158,15 +184,24 @@ def _constants(model: Any) -> dict[str, NDArray[Any]]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
 
+def _shapes(model: Any) -> dict[str, list[int]]:
+    """Of every value that onnx can tell; a side that is not fixed is 0."""
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(model).graph
+    values = [*graph.value_info, *graph.input, *graph.output]
+    return {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in values}
+
+
 def _type_of(model: Any, name: str) -> int:
     return next((int(tensor.data_type) for tensor in model.graph.initializer if tensor.name == name), 0)
 
 
-def _constant(model: Any, name: str, value: Any) -> str:
+def _constant(model: Any, name: str, value: Any, kind: type = np.float32) -> str:
     from onnx import numpy_helper
 
     if all(tensor.name != name for tensor in model.graph.initializer):
-        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(value, kind), name))
     return name
 
 

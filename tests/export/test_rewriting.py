@@ -77,6 +77,18 @@ def test_the_same_map_by_other_operations(name: str) -> None:
     assert {tensor.name for tensor in model.graph.initializer} <= read
 
 
+def test_a_resize_of_one_channel_knows_no_channels() -> None:
+    resize = helper.make_node(
+        "Resize", ["one", "", "", "sizes"], ["y"], name="r", mode="linear", coordinate_transformation_mode="half_pixel"
+    )
+    mean = helper.make_node("ReduceMean", ["x", "axes"], ["one"], name="m")
+    model = model_of([mean, resize], {"axes": np.array([1]), "sizes": np.array([1, 1, 16, 24])})
+    before = run(model, X)
+    rewriting.flat_resizes(model)
+    assert kinds(model) == Counter(ReduceMean=1, Reshape=2, Resize=1)
+    np.testing.assert_allclose(run(model, X), before, atol=1e-6)
+
+
 def quantised() -> Any:
     """x -> integers -> a convolution with a bias -> integers -> times a sixth -> integers -> y"""
     scale, zero = np.float32(0.05), np.uint8(128)
