@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Any
 
@@ -34,7 +37,20 @@ def require(names: tuple[str, ...], option: str) -> str:
 
 
 def companion(name: str) -> Any:
-    """The loaded model, on the device that is there."""
+    """The loaded model, on the device that is there; within ``lent_by`` that lender's."""
     from server import registry
 
-    return registry.load(name)
+    return (_lender.get() or registry.load)(name)
+
+
+_lender: ContextVar[Callable[[str], Any] | None] = ContextVar("arcp_companions", default=None)
+
+
+@contextmanager
+def lent_by(lender: Callable[[str], Any]) -> Iterator[None]:
+    """Within it this thread gets companions from ``lender`` (name -> model): who owns the device keeps owning it."""
+    token = _lender.set(lender)
+    try:
+        yield
+    finally:
+        _lender.reset(token)

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from server import registry
+from server.companions import lent_by
 from server.cutout import Cutout, cut
 from server.engine import device as devices
-from server.engine.batching import Batcher, Job
+from server.engine.batching import Batcher, Infer, Job
 from server.engine.client import client_gone
 from server.engine.metrics import EngineMetrics
 from server.engine.shelf import Shelf, release_memory
@@ -101,12 +102,18 @@ class Engine:
         self._failure: ServerError | None = Busy("The model is still loading: try again in a moment.", code="loading")
 
     def cut(self, image: RGB, model: str | None = None, **options: Any) -> Cutout:
-        """``server.cutout.cut`` with the model of that name, its device work in the engine's queue.
+        """``server.cutout.cut`` with the model of that name, its device work and its companions' in the engine's queue.
 
         Raises also ``Busy``, ``TooLate``, ``OutOfMemory`` (503, with ``retry_after``) and ``ClientGone``.
         """
-        with self.shelf.borrow(model or self.model) as segmenter:
-            return cut(image, QueuedSegmenter(segmenter, self.batcher, self.options.deadline_s), **options)
+        with ExitStack() as borrowed:
+
+            def queued(name: str) -> QueuedSegmenter:
+                segmenter = borrowed.enter_context(self.shelf.borrow(name))
+                return QueuedSegmenter(segmenter, self.batcher, self.options.deadline_s)
+
+            with lent_by(queued):
+                return cut(image, queued(model or self.model), **options)
 
     def warm_up(self) -> None:
         """Loads the default model and runs it once alone and once in a full batch; then it is ready."""
@@ -182,15 +189,23 @@ class QueuedSegmenter:
 
     def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
         stages = self._stages
+        return stages.finish(self._run(image, stages.prepare(image, tap), stages.infer, "predict"), image)
+
+    def refine(self, image: RGB, mask: Mask) -> Mask:
+        """Of a model that sharpens another one's mask."""
+        refine = self._segmenter.refine  # type: ignore[attr-defined]
+        return self._run(image, (image, mask), lambda items: [refine(*item) for item in items], "refine")
+
+    def _run(self, image: RGB, item: Any, infer: Infer, what: str) -> Any:
         job = Job(
-            key=id(self._segmenter),
+            key=(id(self._segmenter), what),
             model=self.name,
-            item=stages.prepare(image, tap),
-            infer=stages.infer,
+            item=item,
+            infer=infer,
             pixels=image.shape[0] * image.shape[1],
             deadline=time.monotonic() + self._deadline_s,
         )
-        return stages.finish(self._batcher.run(job, client_gone()), image)
+        return self._batcher.run(job, client_gone())
 
 
 def stages_of(segmenter: Segmenter) -> Stages:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,8 +10,8 @@ import pytest
 
 from server import cut, load
 from server.engine import Engine, EngineOptions, device, gpus, report, require_gpu, running, stages_of
-from server.errors import BadOption, Busy, DeviceUnavailable, UnknownModel
-from tests.server.engine.stubs import StubModel
+from server.errors import BadOption, Busy, DeviceUnavailable, ModelUnavailable, TooLate, UnknownModel
+from tests.server.engine.stubs import StubModel, picture
 
 
 @pytest.mark.parametrize("model", ["grabcut", "lite"])
@@ -67,9 +69,9 @@ def test_predictors_that_do_more_than_their_stages_are_not_split() -> None:
     predictor = PGSNetPredictor(Brightness(), "pgsnet", device="cpu")
     stages = predictor.stages()
     assert stages is not None
-    outputs = stages.infer([stages.prepare(picture, None) for picture in pictures()])
-    for picture, output, mask in zip(pictures(), outputs, predictor.predict_batch(pictures()), strict=True):
-        assert np.allclose(stages.finish(output, picture), mask, atol=1e-6)
+    outputs = stages.infer([stages.prepare(photo, None) for photo in pictures()])
+    for photo, output, mask in zip(pictures(), outputs, predictor.predict_batch(pictures()), strict=True):
+        assert np.allclose(stages.finish(output, photo), mask, atol=1e-6)
 
     class Refining(MeticulousLowPredictor):
         def predict_batch(self, images: object) -> list[np.ndarray]:
@@ -98,3 +100,55 @@ def test_the_driver_lists_the_card() -> None:
     if not gpus():
         pytest.skip("needs a CUDA device")
     assert gpus()[0].memory > 1 << 30
+
+
+class Refiner(StubModel):
+    """Stands for an installed network at the boundary; notes in which thread it was asked."""
+
+    def refine(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        assert mask.shape == image.shape[:2]
+        self.gate.wait(30)
+        self.threads = [*getattr(self, "threads", []), threading.current_thread().name]
+        return mask
+
+
+@pytest.fixture
+def with_refiner(monkeypatch: pytest.MonkeyPatch) -> dict[str, StubModel]:
+    """Models that an engine opened, by name; the boundary believes that a refining network is installed."""
+    monkeypatch.setattr("server.boundary.installed", lambda names: "mobile-meticulousnet-h")
+    return {}
+
+
+def opener(opened: dict[str, StubModel]) -> Callable[[str], StubModel]:
+    def open_model(name: str) -> StubModel:
+        opened[name] = Refiner(name) if name.endswith("-h") else StubModel(name)
+        return opened[name]
+
+    return open_model
+
+
+def test_companions_run_where_the_device_is_owned_and_count_in_the_budget(with_refiner: dict[str, StubModel]) -> None:
+    with Engine("grabcut", open_model=opener(with_refiner)) as engine:
+        cutout = engine.cut(picture(230), refine=True)
+        assert cutout.methods == {"boundary": "mobile-meticulousnet-h"}
+        (thread,) = with_refiner["mobile-meticulousnet-h"].threads  # type: ignore[attr-defined]
+        assert thread.startswith("arcp-engine-")
+        assert engine.shelf.names() == ["grabcut", "mobile-meticulousnet-h"]
+    small = EngineOptions(model_memory_mb=1)
+    with Engine("grabcut", open_model=opener(with_refiner), options=small) as engine:
+        with pytest.raises(ModelUnavailable, match="ARCP_MODEL_MEMORY_MB"):
+            engine.cut(picture(230), refine=True)
+        assert engine.cut(picture(230)).model == "grabcut"
+
+
+def test_a_companion_keeps_the_deadline(with_refiner: dict[str, StubModel]) -> None:
+    options = EngineOptions(deadline_s=0.3)
+    with Engine("grabcut", open_model=opener(with_refiner), options=options) as engine:
+        engine.cut(picture(230), refine=True)
+        refiner = with_refiner["mobile-meticulousnet-h"]
+        refiner.gate.clear()
+        try:
+            with pytest.raises(TooLate):
+                engine.cut(picture(230), refine=True)
+        finally:
+            refiner.gate.set()
