@@ -21,8 +21,8 @@ SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
 LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
-SURE_CORRELATION, SURE_EXPLAINED = 0.75, 0.7
-"""For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.65 and 0.72."""
+SURE_CORRELATION, SURE_EXPLAINED = 0.8, 0.78
+"""For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.79 and 0.72."""
 FAIR = 0.3
 """A smaller part of the points that are tracked was perhaps begun too far away to find the others."""
 AXES_AT, SQUARED_AT = 800, 900

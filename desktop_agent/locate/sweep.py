@@ -32,6 +32,8 @@ PROMISING = 16
 FLOOR = 10.0
 """Grey levels of contrast that count half."""
 BEZEL_WIDTH, BEZEL = 0.02, 25
+DOUBT = 0.02
+"""Contrast, as a part of the view's, that is added on either side: little texture fits anything."""
 OVERLAP = 0.25
 """The exponent by which a smaller common part weakens a correlation."""
 
@@ -61,6 +63,12 @@ class _Patch:
     @property
     def size(self) -> tuple[int, int]:
         return self.values.shape[1], self.values.shape[0]
+
+    @property
+    def reach(self) -> int:
+        """How far the patch goes beyond the screen's edge at most, for its centre is on the screen."""
+        (width, height), center = self.size, self.center
+        return math.ceil(max(center.x, width - center.x, center.y, height - center.y))
 
 
 def sweep(upright: Upright, center: Point, screen: PreparedScreen, wanted: int) -> list[Slide]:
@@ -138,7 +146,7 @@ def _at_span(
     patch: _Patch, screen: PreparedScreen, span: float, turns: list[int], long_side: int, radius: int
 ) -> list[Slide]:
     scale = span * screen.width / long_side
-    drawn, inside, margin = _drawn(screen, scale, long_side // 2, radius)
+    drawn, inside, margin = _drawn(screen, scale, patch.reach, radius)
     shape = drawn.shape
     spectra = [_spectrum(picture, shape) for picture in (drawn, drawn * drawn, inside)]
     weight, area = float((patch.values**2).sum()), float(patch.seen.sum())
@@ -152,7 +160,7 @@ def _at_span(
             _correlated(spectrum, kernel, shape)[:rows, :columns]
             for spectrum, kernel in zip(spectra, (values, seen, values * values), strict=True)
         )
-        fit = product_ / np.sqrt(np.maximum(of_view, 0.1 * weight) * np.maximum(of_screen, 0.02 * area))
+        fit = product_ / np.sqrt((of_view + DOUBT * weight) * (of_screen + DOUBT * area))
         fit *= np.clip(of_view / weight, 0.02, 1) ** OVERLAP
         for _ in range(2):
             _, score, _, (x, y) = cv2.minMaxLoc(fit)
