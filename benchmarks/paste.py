@@ -37,7 +37,7 @@ from desktop_agent.screen import MssScreen
 from desktop_agent.windows import Window, window_at
 from tests.e2e.applications import PROGRAMS, Setup, installed, start
 from tests.e2e.coffee import coffee, measured
-from tests.e2e.desktop import VirtualDesktop, on_desktop
+from tests.e2e.desktop import VirtualDesktop, on_desktop, wait_until_still
 from tests.e2e.paste_pages import BUNDLED, site
 from tests.e2e.test_board import served
 
@@ -59,6 +59,8 @@ def measure(name: str, setup: Setup, runs: int, pictures: Path | None) -> dict[s
         address, boards = stack.enter_context(_page(name, desktop))
         bench = Bench(name, setup, desktop, start(name, desktop, setup, address=address))
         drivers = stack.enter_context(open_drivers(bench.screen, boards))
+        if boards.pages.hail(5):  # the board's page puts its hints away
+            wait_until_still(bench.screen, 0.3)
         for index in range(runs):
             point = bench.window.rect.center.shifted(*map(float, random.uniform(*(NEAR * min(1, setup.zoom)))))
             wanted = Placement(point, float(random.uniform(0.4, 1.6)), float(random.uniform(-30, 30)))

@@ -53,6 +53,7 @@ class CalibratedDriver:
     undo_keys: tuple[str, ...] = ("Control_L", "z")
     show_seconds = SHOW_SECONDS
     scales_pictures = False  # it shows a PNG in the physical size that the file tells
+    fine_keys: tuple[str, ...] = ()  # held with the arrow keys for their smallest steps
     follows_pointer = True  # else pictures come at a place of the application's own, a text's caret for example
     rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
@@ -134,7 +135,7 @@ class CalibratedDriver:
 
     def _moved(self, watch: Watch, cutout: RGBA, match: Match, wanted: Placement) -> Match:
         """Drag what lies in the middle of the view, selected, to where it should be."""
-        moved = move_into_place(self._desk, watch, cutout, match.placement, wanted)
+        moved = move_into_place(self._desk, watch, cutout, match.placement, wanted, fine=self.fine_keys)
         if moved is None:
             raise PasteFailed(
                 f"The cut-out was pasted into “{watch.window.title}”, but moving it there lost it from view: look there, undo "

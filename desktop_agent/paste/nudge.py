@@ -22,8 +22,13 @@ MOVE_SECONDS = 3.0  # for the application to show that it moved
 SMALL = 12.0  # pixels that arrow keys go; a drag as short as that may be no drag at all
 
 
-def move_into_place(desk: Desk, watch: Watch, cutout: RGBA, landed: Placement, wanted: Placement) -> Placement | None:
-    """Where the object, which must be selected, is afterwards; None where it can no longer be found."""
+def move_into_place(
+    desk: Desk, watch: Watch, cutout: RGBA, landed: Placement, wanted: Placement, *, fine: tuple[str, ...] = ()
+) -> Placement | None:
+    """Where the object, which must be selected, is afterwards; None where it can no longer be found.
+
+    ``fine``: keys to hold while the arrow keys are pressed, for their smallest steps.
+    """
     bias = Point(0.0, 0.0)
     seen: Placement | None = landed
     for _ in range(DRAGS):
@@ -40,7 +45,11 @@ def move_into_place(desk: Desk, watch: Watch, cutout: RGBA, landed: Placement, w
     for _ in range(STEPS):
         if seen is None or _left(seen, wanted) <= GOOD_PX:
             break
-        seen = _step(desk, watch, cutout, seen, wanted)
+        before, seen = seen, _step(desk, watch, cutout, seen, wanted, fine)
+        if (
+            seen is not None and _left(seen, wanted) >= _left(before, wanted) - STEPPED_PX
+        ):  # the keys' steps are too wide
+            break
     return seen
 
 
@@ -64,24 +73,29 @@ def _left(seen: Placement, wanted: Placement) -> float:
     return seen.center.distance(wanted.center)
 
 
-def _step(desk: Desk, watch: Watch, cutout: RGBA, seen: Placement, wanted: Placement) -> Placement | None:
-    """One press of the arrow key that helps most shows how far it goes; then as many as that needs."""
+def _step(
+    desk: Desk, watch: Watch, cutout: RGBA, seen: Placement, wanted: Placement, fine: tuple[str, ...]
+) -> Placement | None:
+    """One press of the arrow key that helps most shows how far it goes; then as many as that needs, or back if it was too far."""
     dx, dy = wanted.center.x - seen.center.x, wanted.center.y - seen.center.y
     across = abs(dx) >= abs(dy)
-    key = ("Right" if dx > 0 else "Left") if across else ("Down" if dy > 0 else "Up")
+    key, back = ("Right", "Left") if across else ("Down", "Up")
+    if (dx if across else dy) < 0:
+        key, back = back, key
     with desk.input.session() as session:
-        session.chord(key)
+        session.chord(*fine, key)
     moved = _look_again(watch, cutout, seen, wanted, STEPPED_PX)
     if moved is None:
         return None
     went = abs(moved.center.x - seen.center.x) if across else abs(moved.center.y - seen.center.y)
-    rest = abs(dx if across else dy) - went
-    more = round(rest / went) if went > STEPPED_PX else 0
+    more = round((abs(dx if across else dy) - went) / went) if went > STEPPED_PX else 0
+    if _left(moved, wanted) > _left(seen, wanted):
+        key, more = back, 1 if went > STEPPED_PX else 0
     if more <= 0 or more > 2 * SMALL:
         return moved
     with desk.input.session() as session:
         for _ in range(more):
-            session.chord(key)
+            session.chord(*fine, key)
     return _look_again(watch, cutout, moved, wanted, (more - 0.5) * went)
 
 

@@ -22,6 +22,7 @@ class WriterDriver(CalibratedDriver):
     name = "libreoffice"
     scales_pictures = True
     follows_pointer = False
+    fine_keys = ("Alt_L",)
 
     def can_handle(self, window: Window | None) -> bool:
         return window is not None and window.app_class.lower().startswith("libreoffice-writer")

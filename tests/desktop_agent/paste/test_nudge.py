@@ -87,3 +87,13 @@ def test_what_cannot_be_dragged_is_left_alone() -> None:
     assert landed is not None
     assert landed.center.distance(start.center) < 0.1
     assert editor.drags == 1
+
+
+def test_steps_that_are_too_wide_are_taken_back() -> None:
+    start, wanted = Placement(Point(500, 350), 0.7, 12), Placement(Point(500.2, 346.5), 0.7, 12)
+    editor = Editor(start, step=13.0)
+    desk, watch = opened(editor)
+    landed = move_into_place(desk, watch, CUTOUT, start, wanted)
+    assert landed is not None
+    assert editor.placed.center == start.center
+    assert landed.center.distance(start.center) < 0.1
