@@ -59,7 +59,7 @@ def measure(name: str, setup: Setup, runs: int, pictures: Path | None) -> dict[s
         address, boards = stack.enter_context(_page(name, desktop))
         bench = Bench(name, setup, desktop, start(name, desktop, setup, address=address))
         drivers = stack.enter_context(open_drivers(bench.screen, boards))
-        if boards.pages.hail(5):  # the board's page puts its hints away
+        if PROGRAMS[name].page == "board" and boards.pages.hail(5):  # the board's page puts its hints away
             wait_until_still(bench.screen, 0.3)
         for index in range(runs):
             point = bench.window.rect.center.shifted(*map(float, random.uniform(*(NEAR * min(1, setup.zoom)))))
