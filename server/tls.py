@@ -1,4 +1,7 @@
-"""https: the user's own certificate, or one that this installation makes once; agents pin its fingerprint, so it stays the same."""
+"""https: the user's own certificate, or one that this installation makes once; agents pin its fingerprint, so it stays the same.
+
+``desktop_agent`` has its own: server and agent share no HTTP code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Running a WSGI application inside this process on cheroot: TLS, streamed bodies, slow senders cut off, a clean stop."""
+"""Running a WSGI application inside this process on cheroot: TLS, streamed bodies, slow senders cut off, a clean stop.
+
+``desktop_agent/listener.py`` does some of this too: server and agent share no HTTP code.
+"""
 
 from __future__ import annotations
 
