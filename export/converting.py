@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from export.errors import ConversionFailed, MissingTool
-from export.rewriting import pool_means
+from export.rewriting import pool_means, share_constants
 from export.targets import Target
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ def to_onnx(program: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
     for node in model.graph.node:  # which part of the network each node is of, for the quantiser
         node.doc_string = scopes.get(node.name, "")
     pool_means(model)
+    share_constants(model)
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 INTEGERS = {3, 6}
 """TensorProto's int8 and int32, whose zero point is 0 in symmetric quantisation."""
+LARGE = 10_000
+"""Numbers in a constant that is worth a look."""
 DEFAULTS = {"dilations": 1, "strides": 1, "pads": 0, "group": 1}
 """Of a convolution."""
 
@@ -27,6 +30,46 @@ def pool_means(model: Any) -> None:
         return [_node("GlobalAveragePool", node.input[:1], node.output, node)]
 
     _rewrite(model, rewritten)
+
+
+def share_constants(model: Any) -> None:
+    """In place: constants of one content once, and attention's biases by distance as their table, looked up when a file is loaded.
+
+    Converters transpose a shared layer's weights anew for each of its calls, and spell a bias out for each pair of places.
+    """
+    names: dict[tuple[Any, ...], str] = {}
+    same: dict[str, str] = {}
+    constants = _constants(model)
+    for name, array in constants.items():
+        content = (str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).digest())
+        same[name] = names.setdefault(content, name)
+    looked_up: list[Any] = []
+    for name, array in constants.items():
+        if same[name] == name and array.ndim == 3 and array.size >= LARGE and array.dtype == np.float32:
+            looked_up += _table(model, name, array)
+    for node in model.graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    _replace_nodes(model, [*looked_up, *model.graph.node])
+    prune(model)
+
+
+def _table(model: Any, name: str, array: NDArray[Any]) -> list[Any]:
+    """Nodes that make HxAxB of a table HxK and one byte for each of AxB, where so few different columns occur."""
+    from onnx import helper
+
+    columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
+    _, first, inverse = np.unique(columns, axis=0, return_index=True, return_inverse=True)
+    if len(first) > 256:
+        return []
+    rank = np.argsort(np.argsort(first))  # in the order of their first occurrence, so that layers share their bytes
+    places = rank[inverse.reshape(-1)].reshape(array.shape[1:])
+    kept = _constant(model, f"{name}_table", columns[np.sort(first)].T)
+    seen = _constant(model, f"places_{hashlib.sha256(places.tobytes()).hexdigest()[:12]}", places, np.uint8)
+    del model.graph.initializer[next(i for i, one in enumerate(model.graph.initializer) if one.name == name)]
+    return [
+        helper.make_node("Cast", [seen], [f"{name}_index"], name=f"{name}_cast", to=6),  # int32
+        helper.make_node("Gather", [kept, f"{name}_index"], [name], name=f"{name}_lookup", axis=1),
+    ]
 
 
 def flat_resizes(model: Any) -> None:

@@ -89,6 +89,33 @@ def test_a_resize_of_one_channel_knows_no_channels() -> None:
     np.testing.assert_allclose(run(model, X), before, atol=1e-6)
 
 
+def test_constants_of_one_content_are_kept_once_and_biases_as_tables() -> None:
+    table = GENERATOR.standard_normal((6, 40)).astype(np.float32)
+    along = np.abs(np.arange(64)[:, None] - np.arange(64)) % 40
+    bias = table[:, along]  # 6 x 64 x 64
+    weight = GENERATOR.standard_normal((64, 64)).astype(np.float32)
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["r"], name="n1"),
+        helper.make_node("MatMul", ["bias", "r"], ["a"], name="n2"),
+        helper.make_node("MatMul", ["w1", "a"], ["b"], name="n3"),
+        helper.make_node("MatMul", ["w2", "b"], ["c"], name="n4"),
+        helper.make_node("Reshape", ["c", "whole"], ["y"], name="n5"),
+    ]
+    constants = {
+        "rows": np.array([6, 64, 1]),
+        "whole": np.array(SHAPE),
+        "bias": bias,
+        "w1": weight,
+        "w2": weight.copy(),
+    }
+    model = model_of(nodes, constants)
+    before, size = run(model, X), len(model.SerializeToString())
+    rewriting.share_constants(model)
+    np.testing.assert_array_equal(run(model, X), before)
+    assert kinds(model)["Gather"] == 1
+    assert len(model.SerializeToString()) < size / 4
+
+
 def quantised() -> Any:
     """x -> integers -> a convolution with a bias -> integers -> times a sixth -> integers -> y"""
     scale, zero = np.float32(0.05), np.uint8(128)
