@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -90,7 +91,7 @@ def test_compose_fits_its_schema() -> None:
     assert labels["traefik.http.services.cut.loadbalancer.healthcheck.path"] in ADDRESSES
     for service in COMPOSE["services"].values():
         if "build" in service:
-            assert f"AS {service['build']['target']}\n" in (DEPLOY / "Dockerfile").read_text()
+            assert f" AS on-{service['build']['args']['DEVICE']}\n" in (DEPLOY / "Dockerfile").read_text()
 
 
 def test_every_setting_named_in_deploy_is_one_that_the_server_reads() -> None:
@@ -106,8 +107,11 @@ def test_the_dockerfile_is_sound_and_starts_the_server_as_it_is() -> None:
     run = subprocess.run([hadolint, str(DEPLOY / "Dockerfile")], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stdout
     text = (DEPLOY / "Dockerfile").read_text()
-    used = set(re.findall(r"--[a-z][a-z-]+", " ".join(re.findall(r"^(?:ENTRYPOINT|CMD) .*", text, re.MULTILINE))))
-    assert used
+    (start,) = re.findall(r"^ENTRYPOINT (.*)", text, re.MULTILINE)
+    commands = [COMPOSE["services"]["server-gpu"]["command"]]
+    commands += [d.values[0]["spec"]["template"]["spec"]["containers"][0].get("args", []) for d in DEPLOYMENTS]
+    used = {option for command in [json.loads(start), *commands] for option in command if option.startswith("--")}
+    assert "--require-gpu" in used
     assert used <= options_of_the_server()
     for line in re.findall(r"^COPY (.+) \S+$", text, re.MULTILINE):
         for source in shlex.split(line):

@@ -31,7 +31,8 @@ swept = store.sweep()
 again = ResultStore("s3://results/cut", 60, lambda: now[0])
 print(json.dumps({
     "first": first, "second": second, "found": [data and data.decode() for data in found], "early": early,
-    "ended": [data and data.decode() for data in ended], "swept": swept, "later": again.get(second).decode(), "nothing": again.sweep(),
+    "ended": [data and data.decode() for data in ended], "swept": swept,
+    "later": again.get(second).decode(), "nothing": again.sweep(),
 }))
 """
 
