@@ -15,7 +15,7 @@ from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
 from desktop_agent.locate.matching import match, similarities
 from desktop_agent.locate.rectify import Upright
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen
-from desktop_agent.locate.sweep import sweep
+from desktop_agent.locate.sweep import featureless, sweep
 from desktop_agent.locate.voting import Vote, likely_turns, quarter_turn, turned, votes
 
 Float = NDArray[np.float64]
@@ -110,7 +110,7 @@ class Sweep:
         self.to_fine = view.from_smaller(view.fine).inverse()
 
     def starved(self, screen: PreparedScreen) -> bool:
-        return self.squared is None
+        return self.squared is None or featureless(self.squared)
 
     def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
         if self.squared is not None:

@@ -31,6 +31,8 @@ PROMISING = 16
 """Pairs of scale and turn that the fine pass looks at."""
 FLOOR = 10.0
 """Grey levels of contrast that count half."""
+EDGE, LEAST_EDGES = 0.5, 12
+"""Normalised contrast of an edge, and the pixels of it that make a view worth the search."""
 BEZEL_WIDTH, BEZEL = 0.02, 25
 DOUBT = 0.02
 """Contrast, as a part of the view's, that is added on either side: little texture fits anything."""
@@ -93,6 +95,11 @@ def sweep(upright: Upright, center: Point, screen: PreparedScreen, wanted: int) 
         if not any(_same(slide, other, screen) for other in found):
             found.append(slide)
     return found
+
+
+def featureless(upright: Upright) -> bool:
+    """Whether there is nothing in the view but noise and shades: no edge that could tell a place."""
+    return bool((np.abs(_patch(upright, Point(0, 0), LARGEST, FINE_RADIUS).values) > EDGE).sum() < LEAST_EDGES)
 
 
 def _same(a: Slide, b: Slide, screen: PreparedScreen) -> bool:
