@@ -178,6 +178,7 @@ class Exporter:
             model.user_defined_metadata[key] = value
         with converting.quiet():
             model.save(str(path))
+        converting.compact_package(path)
 
     def _proven(self, format_: str, precision: str, path: Path, metadata: dict[str, str]) -> Exported:
         self.progress(f"{path.name}: comparing with the network")
