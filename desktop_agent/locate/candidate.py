@@ -100,6 +100,7 @@ class Candidate:
 
     @property
     def confidence(self) -> float:
+        """How fully looks and tracks agree, in [0, 1]: no probability of being right, for what may be wrong is refused before."""
         looks = float(np.clip((self.looks - 0.25) / 0.5, 0, 1))
         tracks = float(np.clip((self.tracks - 6) / 40, 0, 1))
         return float(np.sqrt(looks * tracks))
