@@ -20,9 +20,12 @@ GOOD_PX, GOOD_SCALE = 1.0, 0.01
 FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.05
 MIDDLE_PX = 12.0
+SAME_POINTER = 2  # steps so near that the same pointer serves, since another one may be rounded in another way
 UNDO_SECONDS = 2.0
 MAX_SIDE = 3000  # pixels of a raster
-RETRIES = 2  # the second one is for applications that had made the first picture smaller to fit their view
+RETRIES = (
+    2  # the second one is for pictures that were made smaller to fit the view, or lie between an application's pixels
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,10 @@ class Calibration:
             pointer = Point(math.floor(wanted.x) + 0.5, math.floor(wanted.y) + 0.5)
             return pointer, pointer
         step = max(1.0, self.zoom)
-        dx = step * round((wanted.x - self.center.x) / step)
-        dy = step * round((wanted.y - self.center.y) / step)
+        dx, dy = (
+            0.0 if abs(far) < SAME_POINTER * step else step * round(far / step)
+            for far in (wanted.x - self.center.x, wanted.y - self.center.y)
+        )
         pointer = Point(math.floor(self.pointer.x + dx) + 0.5, math.floor(self.pointer.y + dy) + 0.5)
         return pointer, self.center.shifted(dx, dy)
 
@@ -77,9 +82,9 @@ class CalibratedDriver:
             raise PasteFailed("There is no window under the point: open a document there.", code="no_window")
         known = self._learned.get(window.id)
         watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
-        for attempt in range(RETRIES):
-            settled = attempt > 0 or self._good(match, placement) or self._elsewhere(match, placement)
-            if (settled and right_size(match, placement)) or not self._undo(watch, cutout, match):
+        for _ in range(RETRIES):
+            settled = self._good(match, placement) or self._elsewhere(match, placement)
+            if settled or not self._undo(watch, cutout, match):
                 break
             watch, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
         if self._elsewhere(match, placement) and self._movable(match, window):
