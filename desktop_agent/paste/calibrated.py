@@ -18,7 +18,7 @@ from desktop_agent.windows import Window
 
 GOOD_PX, GOOD_SCALE = 1.0, 0.01
 FREE_PX, ELSEWHERE_PX = 6.0, 40.0
-WRONG_SCALE = 0.05
+WRONG_SCALE = 0.02
 MIDDLE_PX = 12.0
 SAME_POINTER = 2  # steps so near that the same pointer serves, since another one may be rounded in another way
 UNDO_SECONDS = 2.0
@@ -96,8 +96,8 @@ class CalibratedDriver:
         ratio = match.placement.scale / placement.scale
         if abs(ratio - 1) > WRONG_SCALE:
             raise PasteFailed(
-                f"The cut-out landed in “{window.title}” {ratio:.2g} times as large as you saw it, and taking it back did not "
-                "work: undo it there and tap again, the size is known now.",
+                f"The cut-out landed in “{window.title}” {ratio:.3g} times as large as you saw it, and could not be "
+                "corrected: undo it there and tap again, the size is known now.",
                 code="wrong_size",
             )
         return Landing(self.name, window.app_class, landing_error_px=error)
