@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from export import converting, folding, graphs, parity, pictures, running, targets
+from export import converting, folding, graphs, networks, parity, pictures, running, targets
 from export.exporting import exact
 from server.networks.basnet import BASNet
 from server.networks.gem import GEM, gem_tiny
@@ -47,7 +47,11 @@ def test_both_formats_equal_the_network(name: str, make: Callable[[], nn.Module]
     target = targets.find(name)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        graph = graphs.graph_of(target, [make()], size)
+        network = make()
+        with torch.no_grad():  # else GEM's map would be one grey
+            for key, parameter in network.named_parameters():
+                parameter.mul_(next((gain for part, gain in networks.LIVELIER.items() if part in key), 1.0))
+        graph = graphs.graph_of(target, [network], size)
     feeds = pictures.feeds(target, size, pictures.views(pictures.folder(None)), 2)
     given = [tuple(torch.from_numpy(array) for array in feed.values()) for feed in feeds]
     folding.settle(graph, given)
@@ -63,6 +67,8 @@ def test_both_formats_equal_the_network(name: str, make: Callable[[], nn.Module]
         measured = parity.compare([runner.run(feed) for feed in feeds], expected)
         assert expected[0].std() > 1e-3, "a flat map proves nothing"
         assert measured.flipped <= 1e-3, (kind, str(measured))
-        assert measured.mean <= 2e-5, (kind, str(measured))
-        if not name.startswith("gfm"):  # GFM's classes are chosen by comparison: a pixel of a near tie may change class
+        if name.startswith("gfm"):  # its classes are chosen by comparison: a pixel of a near tie may change class
+            assert measured.beyond <= 1e-3, (kind, str(measured))
+        else:
+            assert measured.mean <= 2e-5, (kind, str(measured))
             assert measured.largest <= 2e-5, (kind, str(measured))
