@@ -110,7 +110,8 @@ class _Search:
     def _run_stage(self, stage: Fast | Square | Sweep) -> Location | None:
         if all(stage.starved(screen) for screen in self.screens):
             return None
-        self._tell(Refusal.NO_CONSISTENT_PLANE)
+        if not isinstance(stage, Sweep):  # which any view starts, however blank
+            self._tell(Refusal.NO_CONSISTENT_PLANE)
         best = self._best(guess for screen in self.screens for guess in stage.guesses(screen))
         if best is not None:
             best = self._best(self._rivals(best), best)

@@ -35,6 +35,8 @@ class Bucket:
         if method == "DELETE":
             del self.objects[key]
             return _answer(start, "204 No Content")
+        if method == "HEAD":  # a body would be read as the next answer
+            return _answer(start, "200 OK", kind="binary/octet-stream", length=len(self.objects[key]))
         return _answer(start, "200 OK", self.objects[key], "binary/octet-stream")
 
     def _listing(self, prefix: str) -> bytes:
@@ -55,7 +57,9 @@ def _error(code: str) -> bytes:
     return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'.encode()
 
 
-def _answer(start: Start, status: str, body: bytes = b"", kind: str = "application/xml") -> list[bytes]:
-    length = [] if status.startswith("204") else [("Content-Length", str(len(body)))]
-    start(status, [("Content-Type", kind), ("ETag", '"0"'), *length])
-    return [body]
+def _answer(
+    start: Start, status: str, body: bytes = b"", kind: str = "application/xml", length: int | None = None
+) -> list[bytes]:
+    size = [] if status.startswith("204") else [("Content-Length", str(len(body) if length is None else length))]
+    start(status, [("Content-Type", kind), ("ETag", '"0"'), *size])
+    return [body] if body else []
