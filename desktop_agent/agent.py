@@ -249,7 +249,8 @@ class Agent:
         from server.images import decode_rgba
 
         cutout = decode_rgba(self.clips.png(clip))
-        location, screenshots = self._locate(clip.device, view, capture)
+        marking = markers and self.on_screen.can_mark  # surer, and sooner shown than a slow search ends
+        location, screenshots = self._locate(clip.device, view, capture, patient=not marking)
         if location.status != "located":
             if markers and self.on_screen.show_markers(clip.device, location.reason, screenshots):
                 return PasteResult("retry_after_markers", MARKERS_SHOWN, _reason(location))
@@ -291,13 +292,13 @@ class Agent:
         with self._pasting, self.on_screen.quiet():  # one pointer, one clipboard: two phones take turns
             return self._choose_driver(window).paste(cutout, target, window)
 
-    def _locate(self, device: str, view: RGB, capture: Capture) -> tuple[Location, list[Screenshot]]:
+    def _locate(self, device: str, view: RGB, capture: Capture, *, patient: bool) -> tuple[Location, list[Screenshot]]:
         """Where the photo points, and on which screenshots: those from before the markers, where it shows them."""
         marked = self.on_screen.marked(device, view)
         if marked is not None and marked[0].status == "located":
             return marked
         screenshots = marked[1] if marked is not None else capture.screenshots
-        return self.aims.photo(device, view, screenshots), screenshots
+        return self.aims.photo(device, view, screenshots, patient=patient), screenshots
 
     @staticmethod
     def _target(screenshots: list[Screenshot], location: Location, placement: Placement) -> Placement:

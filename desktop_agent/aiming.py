@@ -26,10 +26,11 @@ class Aims:
         """Locate the device's next small frame."""
         return self._tracker(device).update(frame, screenshots)
 
-    def photo(self, device: str, view: RGB, screenshots: list[Screenshot]) -> Location:
-        """Locate the photo that ends the aim, by every means."""
+    def photo(self, device: str, view: RGB, screenshots: list[Screenshot], *, patient: bool = True) -> Location:
+        """Locate the photo that ends the aim, by every means; without ``patient`` by those that take no seconds."""
         tracker = self._tracker(device)
-        return self._localizer.locate(view, screenshots, prior=tracker.prior(view), monitor=tracker.monitor)
+        prior, monitor = tracker.prior(view), tracker.monitor
+        return self._localizer.locate(view, screenshots, prior=prior, monitor=monitor, patient=patient)
 
     def forget(self, device: str) -> None:
         with self._lock:
