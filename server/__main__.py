@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from server import registry
+from server import command, registry
 from server.app import Settings, create_app, parse_tap
 from server.cutout import GLASS, MODES
 from server.engine import Engine, service, supervisor
 from server.engine import device as devices
-from server.errors import BadOption, ServerError
+from server.errors import BadOption
 from server.evaluation.command import evaluate
 from server.face import Face, face_options, keys_command
 from server.folder import cut_folder, watch_folder
@@ -199,11 +199,7 @@ main.add_command(train_command)
 
 def run() -> None:
     """The entry point: an error of ours is one line and exit code 1."""
-    try:
-        main.main(prog_name="python -m server", standalone_mode=True)
-    except ServerError as error:
-        click.echo(f"Error: {error.message}", err=True)
-        sys.exit(1)
+    command.run(main, "python -m server")
 
 
 if __name__ == "__main__":

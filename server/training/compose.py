@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from server.command import run
 from server.errors import BadOption
 from server.foreground import estimate_foreground
 from server.training.readers import PICTURES, Bad, Byte, Item, read
@@ -251,4 +252,4 @@ def main(sources: tuple[Path, ...], backgrounds: Path, out: Path, count: int, se
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m server.training.compose")

@@ -19,6 +19,7 @@ import click
 import cv2
 import numpy as np
 
+from server.command import run
 from server.errors import BadOption, ModelUnavailable
 from server.training.compose import write_shard
 from server.training.readers import Bad, Byte, read
@@ -135,4 +136,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m server.training.diffuse")

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server.command import run
 from server.errors import BadOption
 from server.training.compose import Array, backgrounds_of, write_shard
 from server.training.readers import Byte
@@ -140,4 +141,4 @@ def main(photos: Path, out: Path, count: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m server.training.glaze")

@@ -15,6 +15,7 @@ import click
 import torch
 from torch import Tensor, nn
 
+from server.command import run
 from server.networks.backbones.efficientnet_lite0 import MEAN, STD
 from server.networks.lite import Lite, lite
 
@@ -146,4 +147,4 @@ def main(checkpoint: Path, out: Path, size: int, gain: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m server.training.ship")

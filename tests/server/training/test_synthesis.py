@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -99,3 +101,18 @@ def test_shards_are_what_training_reads(tmp_path: Path) -> None:
         items = list(read(out))
         assert len(items) == 3
         assert all(isinstance(made, Item) and made.image.shape[:2] == made.mask.shape for made in items)
+
+
+@pytest.mark.parametrize("module", ["compose", "glaze", "diffuse"])
+def test_a_missing_source_is_one_line(module: str, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none")
+    asked = {
+        "compose": ["--cutouts", missing, "--backgrounds", missing],
+        "glaze": ["--photos", missing],
+        "diffuse": ["--masks", missing, "--pipeline", missing],
+    }[module]
+    command = [sys.executable, "-m", f"server.training.{module}", *asked, "-o", str(tmp_path / "made.tar")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {missing} is neither a")
+    assert done.stderr.count("\n") == 1
