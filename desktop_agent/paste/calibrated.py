@@ -21,34 +21,42 @@ FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.02
 MIDDLE_PX = 12.0
 SAME_POINTER = 2  # steps so near that the same pointer serves, since another one may be rounded in another way
-UNDO_SECONDS = 2.0
+UNDO_SECONDS = 5.0
 MAX_SIDE = 3000  # pixels of a raster
-RETRIES = (
-    2  # the second one is for pictures that were made smaller to fit the view, or lie between an application's pixels
-)
+RETRIES = 3  # pictures may be made smaller to fit the view, or lie between an application's pixels
+GRAIN = 2  # screen pixels; toolkits at twice their size draw pictures from and to every second one
 
 
 @dataclass(frozen=True)
 class Calibration:
     """``zoom``: screen pixels per pasted pixel. A pointer put on ``pointer`` brought a raster's centre to ``center``: documents of
-    pixels take a picture at whole ones of theirs, which lie ``zoom`` screen pixels apart from there."""
+    pixels take a picture at whole ones of theirs, which lie ``zoom`` screen pixels apart from there. ``own_place``: it comes to
+    the same place wherever the pointer is."""
 
     zoom: float = 1.0
     pointer: Point | None = None
     center: Point | None = None
+    own_place: bool = False
 
-    def aim(self, wanted: Point) -> tuple[Point, Point]:
-        """The pointer's place for a raster near ``wanted``, and where the raster's centre will come then."""
+    def aim(self, wanted: Point, step: float) -> tuple[Point, Point]:
+        """The pointer's place for a raster near ``wanted``, and where the raster's centre will come then; it goes by steps."""
         if self.pointer is None or self.center is None:
             pointer = Point(math.floor(wanted.x) + 0.5, math.floor(wanted.y) + 0.5)
             return pointer, pointer
-        step = max(1.0, self.zoom)
         dx, dy = (
             0.0 if abs(far) < SAME_POINTER * step else step * round(far / step)
             for far in (wanted.x - self.center.x, wanted.y - self.center.y)
         )
         pointer = Point(math.floor(self.pointer.x + dx) + 0.5, math.floor(self.pointer.y + dy) + 0.5)
         return pointer, self.center.shifted(dx, dy)
+
+    def then(self, zoom: float, pointer: Point, center: Point) -> Calibration:
+        """What is known after one more paste."""
+        if self.pointer is not None and self.center is not None:
+            told = self.pointer.distance(pointer)
+            if told >= SAME_POINTER and self.center.distance(center) < told / 2:
+                return Calibration(zoom, own_place=True)
+        return Calibration(zoom, pointer, center, self.own_place)
 
 
 class CalibratedDriver:
@@ -58,8 +66,7 @@ class CalibratedDriver:
     undo_keys: tuple[str, ...] = ("Control_L", "z")
     show_seconds = SHOW_SECONDS
     scales_pictures = False  # it shows a PNG in the physical size that the file tells
-    fine_keys: tuple[str, ...] = ()  # held with the arrow keys for their smallest steps
-    follows_pointer = True  # else pictures come at a place of the application's own, a text's caret for example
+    near_px = ELSEWHERE_PX  # of the point: farther off, the pointer had nothing to do with it
     rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
     def __init__(self, desk: Desk) -> None:
@@ -83,11 +90,11 @@ class CalibratedDriver:
         known = self._learned.get(window.id)
         watch, match = self._attempt(cutout, placement, window, known or Calibration(), sure=known is not None)
         for _ in range(RETRIES):
-            settled = self._good(match, placement) or self._elsewhere(match, placement)
+            settled = self._good(match, placement) or self._elsewhere(match, placement, window)
             if settled or not self._undo(watch, cutout, match):
                 break
             watch, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
-        if self._elsewhere(match, placement) and self._movable(match, window):
+        if self._elsewhere(match, placement, window) and _in_the_middle(match, window):
             match = self._moved(watch, cutout, match, placement)
         error = match.placement.center.distance(placement.center)
         if error > FREE_PX:  # the application has its own place for what is pasted, a text's caret for example
@@ -106,41 +113,44 @@ class CalibratedDriver:
         self, cutout: RGBA, wanted: Placement, window: Window, calibration: Calibration, *, sure: bool
     ) -> tuple[Watch, Match]:
         zoom = calibration.zoom
-        pointer, center = calibration.aim(wanted.center)
+        pointer, center = calibration.aim(wanted.center, GRAIN if self.scales_pictures else max(1.0, zoom))
         rest = Point((wanted.center.x - center.x) / zoom, (wanted.center.y - center.y) / zoom)
-        density = self._density(cutout, wanted.scale / zoom)
+        density, grain = self._density(cutout, wanted.scale / zoom, zoom)
         rest_in_raster = Point(rest.x * density, rest.y * density)
-        raster = centered_raster(cutout, Placement(rest_in_raster, wanted.scale / zoom * density, wanted.rotation))
+        drawn = Placement(rest_in_raster, wanted.scale / zoom * density, wanted.rotation)
+        raster = centered_raster(cutout, drawn, grain)
         watch = self._put(raster, pointer, window, density)
         scales = (0.7, 1.4) if sure else (0.1, 8.0)
         match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
         zoom *= seen.scale / wanted.scale
-        self._learned[window.id] = Calibration(zoom)
-        if self.follows_pointer and seen.center.distance(wanted.center) <= ELSEWHERE_PX:
+        self._learned[window.id] = Calibration(zoom, own_place=calibration.own_place)
+        if seen.center.distance(wanted.center) <= self.near_px:
             came_to = seen.center.shifted(-rest.x * zoom, -rest.y * zoom)
-            self._learned[window.id] = Calibration(zoom, pointer, came_to)
+            self._learned[window.id] = calibration.then(zoom, pointer, came_to)
         return watch, match
 
-    def _density(self, cutout: RGBA, scale: float) -> float:
-        """All the cut-out's own pixels where the application can scale them."""
+    def _density(self, cutout: RGBA, scale: float, zoom: float) -> tuple[float, int]:
+        """All the cut-out's own pixels where the application can scale them, and how many of them make up a grain of the screen."""
+        if not self.scales_pictures:
+            return 1.0, 1
         largest = MAX_SIDE / (scale * max(cutout.shape[:2]))
-        return max(1.0, min(1 / scale, largest)) if self.scales_pictures else 1.0
+        grain = math.ceil(max(1.0, min(1 / scale, largest)) * GRAIN / zoom - 1e-6)
+        return grain * zoom / GRAIN, grain
 
     def _good(self, match: Match, wanted: Placement) -> bool:
         return right_size(match, wanted) and match.placement.center.distance(wanted.center) <= GOOD_PX
 
-    def _elsewhere(self, match: Match, wanted: Placement) -> bool:
-        """As large as it should be, but far off: the application has its own place, and a second paste would go there, too."""
-        return right_size(match, wanted) and match.placement.center.distance(wanted.center) > ELSEWHERE_PX
-
-    def _movable(self, match: Match, window: Window) -> bool:
-        """It is selected, as programs leave what they paste into the middle of the view."""
-        return _in_the_middle(match, window)
+    def _elsewhere(self, match: Match, wanted: Placement, window: Window) -> bool:
+        """As large as it should be, but far off, or where the pointer has no say: a second paste would go there, too."""
+        if not right_size(match, wanted) or self._good(match, wanted):
+            return False
+        own_place = self._learned[window.id].own_place and _in_the_middle(match, window)
+        return own_place or match.placement.center.distance(wanted.center) > ELSEWHERE_PX
 
     def _moved(self, watch: Watch, cutout: RGBA, match: Match, wanted: Placement) -> Match:
-        """Drag what lies in the middle of the view, selected, to where it should be."""
-        moved = move_into_place(self._desk, watch, cutout, match.placement, wanted, fine=self.fine_keys)
+        """Drag what lies in the middle of the view, selected as programs leave it there, to where it should be."""
+        moved = move_into_place(self._desk, watch, cutout, match.placement, wanted)
         if moved is None:
             raise PasteFailed(
                 f"The cut-out was pasted into “{watch.window.title}”, but moving it there lost it from view: look there, undo "
@@ -195,10 +205,10 @@ def _in_the_middle(match: Match, window: Window) -> bool:
     return abs(seen.x - middle.x) < MIDDLE_PX and abs(seen.y - middle.y) < window.rect.height / 6
 
 
-def centered_raster(cutout: RGBA, placement: Placement) -> RGBA:
-    """The cut-out drawn at a placement near (0, 0), in a raster of even size whose centre is (0, 0)."""
+def centered_raster(cutout: RGBA, placement: Placement, grain: int = 1) -> RGBA:
+    """The cut-out drawn at a placement near (0, 0), in a raster around (0, 0) whose half sides are multiples of ``grain``."""
     bounds = placement.bounds(cutout.shape[1], cutout.shape[0])
-    half_width = max(-bounds.left, bounds.right) + 1
-    half_height = max(-bounds.top, bounds.bottom) + 1
+    half_width = grain * math.ceil((max(-bounds.left, bounds.right) + 1) / grain)
+    half_height = grain * math.ceil((max(-bounds.top, bounds.bottom) + 1) / grain)
     shifted = replace(placement, center=placement.center.shifted(half_width, half_height))
     return straight(resample(premultiplied(cutout), shifted, Rect(0, 0, 2 * half_width, 2 * half_height)))

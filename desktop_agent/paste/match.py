@@ -64,6 +64,9 @@ def find(
     pasted = Pyramid(premultiplied(cutout))
     best = _refine(pasted, before, after, expected, SKETCH_SIDES)
     if best.explained < EVIDENT:
+        guess = _outlined(cutout, moved, expected)
+        best = max(best, _refine(pasted, before, after, guess, SKETCH_SIDES), key=lambda match: match.explained)
+    if best.explained < EVIDENT:
         crop = _changed_area(moved)
         rows, columns = slice(crop.top, crop.bottom), slice(crop.left, crop.right)
         guesses = _search(pasted, _unit(before[rows, columns]), _unit(after[rows, columns]), expected, scales)
@@ -133,6 +136,23 @@ def _changed_area(moved: NDArray[np.bool_]) -> Rect:
     left, top = max(0, int(xs[0]) - margin), max(0, int(ys[0]) - margin)
     right, bottom = min(moved.shape[1], int(xs[-1]) + 1 + margin), min(moved.shape[0], int(ys[-1]) + 1 + margin)
     return Rect(left, top, right - left, bottom - top)
+
+
+def _outlined(cutout: RGBA, moved: NDArray[np.bool_], expected: Placement) -> Placement:
+    """The placement whose visible part fills the box of the largest connected change: mostly true on a background of one colour."""
+    import cv2
+
+    _, _, boxes, _ = cv2.connectedComponentsWithStats(moved.astype(np.uint8))
+    left, top, width, height, _ = (int(value) for value in max(boxes[1:], key=lambda box: int(box[4])))
+    around = replace(expected, center=Point(0, 0))
+    area = around.bounds(cutout.shape[1], cutout.shape[0])
+    ys, xs = np.nonzero(resample(premultiplied(cutout), around, area)[..., 3] > NOTICEABLE)
+    if len(xs) == 0:
+        return expected
+    scale = math.sqrt(width * height / ((np.ptp(xs) + 1) * (np.ptp(ys) + 1)))
+    middle_x, middle_y = area.left + (xs.min() + xs.max() + 1) / 2, area.top + (ys.min() + ys.max() + 1) / 2
+    center = Point(left + width / 2 - scale * float(middle_x), top + height / 2 - scale * float(middle_y))
+    return replace(expected, center=center, scale=expected.scale * float(scale))
 
 
 def _search(

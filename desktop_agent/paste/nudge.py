@@ -22,13 +22,8 @@ MOVE_SECONDS = 3.0  # for the application to show that it moved
 SMALL = 12.0  # pixels that arrow keys go; a drag as short as that may be no drag at all
 
 
-def move_into_place(
-    desk: Desk, watch: Watch, cutout: RGBA, landed: Placement, wanted: Placement, *, fine: tuple[str, ...] = ()
-) -> Placement | None:
-    """Where the object, which must be selected, is afterwards; None where it can no longer be found.
-
-    ``fine``: keys to hold while the arrow keys are pressed, for their smallest steps.
-    """
+def move_into_place(desk: Desk, watch: Watch, cutout: RGBA, landed: Placement, wanted: Placement) -> Placement | None:
+    """Where the object, which must be selected, is afterwards; None where it can no longer be found."""
     bias = Point(0.0, 0.0)
     seen: Placement | None = landed
     for _ in range(DRAGS):
@@ -45,7 +40,7 @@ def move_into_place(
     for _ in range(STEPS):
         if seen is None or _left(seen, wanted) <= GOOD_PX:
             break
-        before, seen = seen, _step(desk, watch, cutout, seen, wanted, fine)
+        before, seen = seen, _step(desk, watch, cutout, seen, wanted)
         if (
             seen is not None and _left(seen, wanted) >= _left(before, wanted) - STEPPED_PX
         ):  # the keys' steps are too wide
@@ -73,9 +68,7 @@ def _left(seen: Placement, wanted: Placement) -> float:
     return seen.center.distance(wanted.center)
 
 
-def _step(
-    desk: Desk, watch: Watch, cutout: RGBA, seen: Placement, wanted: Placement, fine: tuple[str, ...]
-) -> Placement | None:
+def _step(desk: Desk, watch: Watch, cutout: RGBA, seen: Placement, wanted: Placement) -> Placement | None:
     """One press of the arrow key that helps most shows how far it goes; then as many as that needs, or back if it was too far."""
     dx, dy = wanted.center.x - seen.center.x, wanted.center.y - seen.center.y
     across = abs(dx) >= abs(dy)
@@ -83,7 +76,7 @@ def _step(
     if (dx if across else dy) < 0:
         key, back = back, key
     with desk.input.session() as session:
-        session.chord(*fine, key)
+        session.chord(key)
     moved = _look_again(watch, cutout, seen, wanted, STEPPED_PX)
     if moved is None:
         return None
@@ -95,7 +88,7 @@ def _step(
         return moved
     with desk.input.session() as session:
         for _ in range(more):
-            session.chord(*fine, key)
+            session.chord(key)
     return _look_again(watch, cutout, moved, wanted, (more - 0.5) * went)
 
 
