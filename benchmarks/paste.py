@@ -44,7 +44,7 @@ from tests.e2e.test_board import served
 SOFT_RIM = {"gimp": 30.0}  # grey levels; GIMP mixes in linear light
 RIM = 8.0
 PX, SCALE, DEGREES = 1.0, 0.01, 0.5
-SETUPS = ("plain", "all", "50%", "200%", "HiDPI", "second monitor")
+SETUPS = ("plain", "all", "50%", "200%", "HiDPI", "second monitor", "UNO")
 NEAR = np.array(((-180, -110), (180, 110)))  # pixels from the window's middle, as far as a page shown small reaches
 
 
@@ -52,7 +52,7 @@ def measure(name: str, setup: Setup, runs: int, pictures: Path | None) -> dict[s
     """One application on its own desktop: every run's outcome, and their summary."""
     random = np.random.default_rng(2020)
     results: list[dict[str, Any]] = []
-    size = (3840, 1080) if setup.second_monitor else (1920, 1080)
+    size = (3840 if setup.second_monitor or setup.hidpi else 1920, 2160 if setup.hidpi else 1080)
     with ExitStack() as stack:
         desktop = stack.enter_context(VirtualDesktop(size, two_monitors=setup.second_monitor))
         stack.enter_context(on_desktop(desktop))

@@ -45,10 +45,13 @@ class Setup:
     hidpi: bool = False
     second_monitor: bool = False
     read_only: bool = False  # LibreOffice only
+    listening: bool = False  # LibreOffice only, for UNO connections
 
     def __str__(self) -> str:
         zoom = "" if self.zoom == 1 else f"{self.zoom:.0%}"
-        return " ".join(filter(None, (zoom, "HiDPI" * self.hidpi, "second monitor" * self.second_monitor)))
+        return " ".join(
+            filter(None, (zoom, "HiDPI" * self.hidpi, "second monitor" * self.second_monitor, "UNO" * self.listening))
+        )
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,12 @@ class Application:
     zooms: tuple[float, ...] = (1.0, 0.5, 2.0)
     places: Literal["point", "caret", "nothing"] = "point"
     rests: float = 2.5
+    listens: bool = False
 
     def setups(self) -> list[Setup]:
         """Every way to show its document that it has."""
         more = [Setup(zoom) for zoom in self.zooms] + [Setup(hidpi=True)] * (self.hidpi is not None)
-        return [*more, Setup(second_monitor=True)]
+        return [*more, Setup(second_monitor=True), *[Setup(listening=True)] * self.listens]
 
 
 def _inkscape(home: Path, setup: Setup) -> list[str]:
@@ -121,7 +125,8 @@ def _office(setup: Setup, path: Path, kind: str, body: str, content: str) -> lis
         f'office:mimetype="application/vnd.oasis.opendocument.{kind}"><office:body><office:{body}>'
         f"{content}</office:{body}></office:body></office:document>"
     )
-    return [*OFFICE, *["--view"] * setup.read_only, str(path)]
+    listen = [f"--accept=pipe,name={path.parent.name};urp"] * setup.listening
+    return [*OFFICE, *["--view"] * setup.read_only, *listen, str(path)]
 
 
 def _field(home: Path, setup: Setup) -> list[str]:
@@ -139,8 +144,8 @@ CHROMIUM_SCALE: dict[str, str] = {}  # by an option of its own
 PROGRAMS = {
     "inkscape": Application("inkscape", "inkscape", command=_inkscape, hidpi=GTK),
     "gimp": Application("gimp", "gimp", command=_gimp, zoom={1.0: ["key 1"], 0.5: ["key shift+2"], 2.0: ["key 2"]}),
-    "draw": Application("soffice", "libreoffice-draw", command=_draw, hidpi=GTK, zoom=_wheel(8, 4)),
-    "impress": Application("soffice", "libreoffice-impress", command=_impress, hidpi=GTK, zoom=_wheel(4, 7)),
+    "draw": Application("soffice", "libreoffice-draw", command=_draw, hidpi=GTK, zoom=_wheel(8, 4), listens=True),
+    "impress": Application("soffice", "libreoffice-impress", command=_impress, hidpi=GTK, zoom=_wheel(4, 7), listens=True),
     "writer": Application("soffice", "libreoffice-writer", command=_writer, hidpi=GTK, zoom=_wheel(6, 6)),
     "krita": Application(
         "krita", "krita", command=_krita, hidpi=QT, rests=6,

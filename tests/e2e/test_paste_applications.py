@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -20,9 +19,11 @@ pytestmark = [
     pytest.mark.app,
     pytest.mark.skipif(bool(missing_programs()), reason="not installed: apt-get install xvfb openbox dbus-x11"),
 ]
-ALWAYS = ["gimp", "draw", "chromium"]
-ALL = [*ALWAYS, "impress"] if os.environ.get("ARCP_TEST_APPS") == "all" else ALWAYS
-DRIVERS = {"gimp": "gimp", "draw": "libreoffice", "impress": "libreoffice", "chromium": "browser"}
+DRIVERS = {
+    "gimp": "gimp", "draw": "libreoffice", "chromium": "browser",
+    "impress": "libreoffice", "writer": "libreoffice", "krita": "krita",
+}  # fmt: skip
+ALL = [pytest.param(name, marks=[] if name in {"gimp", "draw", "chromium"} else pytest.mark.slow) for name in DRIVERS]
 LINEAR_LIGHT = {"gimp"}  # mixes half-transparent pixels in linear light, so its rim differs from the sRGB blend
 
 

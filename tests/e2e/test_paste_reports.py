@@ -13,7 +13,7 @@ import pytest
 
 from desktop_agent.board import BoardStore
 from desktop_agent.errors import PasteFailed
-from desktop_agent.geometry import Placement
+from desktop_agent.geometry import Placement, Point
 from desktop_agent.paste.driver import Landing
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.screen import MssScreen
@@ -177,6 +177,63 @@ def test_a_page_with_a_zoom_of_its_own_gets_the_right_size(page: Page, zoom: flo
     assert landing.landing_error_px <= 1
     assert found.center.distance(page.wanted(window).center) <= 1
     assert found.scale == pytest.approx(0.8, rel=0.01)
+
+
+MIDDLE = """<!doctype html><title>middle</title>
+<style>body { margin: 0; overflow: hidden } img { position: absolute } .chosen { outline: 2px solid blue }</style><script>
+let chosen = null, held = null
+const shift = (dx, dy) => {
+  chosen.style.left = chosen.offsetLeft + dx + 'px'
+  chosen.style.top = chosen.offsetTop + dy + 'px'
+}
+const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }
+addEventListener('keydown', event => {
+  if (!chosen) return
+  if (steps[event.key]) shift(...steps[event.key])
+  if (event.key === 'Delete') { chosen.remove(); chosen = null }
+})
+addEventListener('mousedown', event => {
+  event.preventDefault()
+  held = event.target === chosen ? [event.clientX, event.clientY] : null
+})
+addEventListener('mousemove', event => {
+  if (!held) return
+  shift(event.clientX - held[0], event.clientY - held[1])
+  held = [event.clientX, event.clientY]
+})
+addEventListener('mouseup', () => { held = null })
+document.addEventListener('paste', async event => {
+  const file = [...event.clipboardData.items].find(item => item.type === 'image/png').getAsFile()
+  const picture = new Image()
+  picture.src = URL.createObjectURL(file)
+  await picture.decode()
+  if (chosen) chosen.className = ''
+  chosen = picture
+  chosen.className = 'chosen'
+  document.body.append(chosen)
+  chosen.style.left = Math.round((innerWidth - picture.width) / 2) + 'px'
+  chosen.style.top = Math.round((innerHeight - picture.height) / 2) + 'px'
+})
+</script>"""
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(22.3, -14.6), pytest.param(-3.4, 9.2, marks=pytest.mark.slow)])
+def test_a_page_that_pastes_into_its_middle_is_understood_close_to_that_middle(
+    page: Page, dx: float, dy: float
+) -> None:
+    """There it looks as if the page followed the pointer and missed by a little."""
+    window = page.show(MIDDLE)
+    bars, height = page.page.evaluate("[outerHeight - innerHeight, innerHeight]")
+    middle = Point(window.rect.center.x, window.rect.top + bars + height / 2)
+    with open_drivers(page.screen, BoardStore(page.desktop.home / "board")) as drivers:
+        for count in (1, 2):  # the second time it is known
+            wanted = Placement(middle.shifted(dx * count, dy), 0.7, 7)
+            before = page.screen.grab()[0].image
+            landing = drivers.choose(window).paste(coffee(220), wanted, window)
+            found, _ = measured(coffee(220), before, page.screen.grab()[0].image, wanted)
+            assert landing.landing_error_px == pytest.approx(found.center.distance(wanted.center), abs=0.3)
+            assert found.center.distance(wanted.center) <= 1
+            assert page.page.locator("img").count() == count
 
 
 def test_a_wrong_size_that_cannot_be_taken_back_is_no_success(page: Page) -> None:
