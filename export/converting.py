@@ -7,11 +7,11 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export.errors import ConversionFailed, MissingTool
-from export.rewriting import pool_means, share_constants
+from export.packages import register_tables
+from export.rewriting import fusable_gelus, maps_last, pool_means, share_constants
 from export.targets import Target
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def to_onnx(program: Any, inputs: tuple[torch.Tensor, ...]) -> Any:
         raise ConversionFailed(f"The ONNX exporter refused this network ({reason_of(error)}).") from error
     for node in model.graph.node:  # which part of the network each node is of, for the quantiser
         node.doc_string = scopes.get(node.name, "")
-    pool_means(model)
-    share_constants(model)
+    for rewrite in (pool_means, fusable_gelus, maps_last, share_constants):
+        rewrite(model)
     return model
 
 
@@ -149,44 +149,6 @@ def compact(model: Any) -> None:
     del graph.value_info[:]
 
 
-def compact_package(package: Path) -> None:
-    """A saved CoreML package with short names, each constant once and no notes for debuggers: a third of a megabyte less."""
-    from coremltools.proto import Model_pb2
-
-    for notes in package.glob("*debug*.json"):
-        notes.unlink()
-    (file,) = package.rglob("model.mlmodel")
-    spec = Model_pb2.Model()
-    spec.ParseFromString(file.read_bytes())
-    function = spec.mlProgram.functions["main"]
-    (block,) = function.block_specializations.values()
-    short = {value.name: value.name for value in function.inputs} | {name: name for name in block.outputs}
-    contents: dict[tuple[bytes, bytes], str] = {}
-    kept = []
-    for operation in block.operations:
-        for given in operation.inputs.values():
-            for argument in given.arguments:
-                if argument.name:
-                    argument.name = short[argument.name]
-        (first, *_) = operation.outputs
-        if operation.type == "const":
-            value = operation.attributes["val"].SerializeToString(deterministic=True)
-            content = (value, first.type.SerializeToString(deterministic=True))
-            if content in contents:
-                short[first.name] = contents[content]
-                continue
-            contents[content] = f"c{len(contents)}"
-            short.setdefault(first.name, contents[content])
-        for output in operation.outputs:
-            output.name = short.setdefault(output.name, f"v{len(short)}")
-        if "name" in operation.attributes:
-            operation.attributes["name"].immediateValue.tensor.strings.values[0] = first.name
-        kept.append(operation)
-    del block.operations[:]
-    block.operations.extend(kept)
-    file.write_bytes(spec.SerializeToString())
-
-
 def half_onnx(model: Any) -> Any:
     """Half-precision weights and activations; inputs and output stay float32. ``model`` is left as it is."""
     import copy
@@ -220,6 +182,7 @@ def to_coreml(program: Any, inputs: tuple[torch.Tensor, ...], half: bool) -> Any
         precision = ct.transform.FP16ComputePrecision(op_selector=lambda op: op.op_type not in FULL_PRECISION_MIL)
     passes = ct.PassPipeline.DEFAULT
     passes.remove_passes({INEXACT_PASS})
+    passes.append_pass(register_tables())
     try:
         with quiet():
             return ct.convert(

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from export import converting, fitness, folding, networks, parity, pictures, quantising, running
 from export.card import card
 from export.errors import NotEqual, QualityLost
+from export.glass import lean
 from export.graphs import graph_of
+from export.packages import compact_package
 from export.refinement import gathered, has_points
 from export.rewriting import flat_resizes
 from export.targets import Target, check_choice, file_name
@@ -101,7 +103,7 @@ class Exporter:
         self.expected = exact(graph, given)
         self.graph = graph
         self.inputs = converting.example(self.target, self.size)
-        self._folded = folding.folded(graph, self.inputs)
+        self._folded = lean(folding.folded(graph, self.inputs))
 
     @cached_property
     def program(self) -> Any:
@@ -178,7 +180,7 @@ class Exporter:
             model.user_defined_metadata[key] = value
         with converting.quiet():
             model.save(str(path))
-        converting.compact_package(path)
+        compact_package(path)
 
     def _proven(self, format_: str, precision: str, path: Path, metadata: dict[str, str]) -> Exported:
         self.progress(f"{path.name}: comparing with the network")

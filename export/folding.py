@@ -65,18 +65,20 @@ def _fold(graph: nn.Module, convolution: str, norm: str) -> None:
 
 
 def settle(graph: nn.Module, feeds: list[tuple[torch.Tensor, ...]]) -> None:
-    """Give the batch norms of a network with made-up weights the statistics of these pictures, so that its values stay sane."""
+    """Give the batch norms of a network with made-up weights the statistics of these pictures, so that its values stay sane.
+
+    All pictures at once: normalised one by one, each layer would be given something else than it sees later.
+    """
     import torch
     from torch import nn
 
     norms = [module for module in graph.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the plain average over the pictures
+        norm.momentum = None  # the plain average over the calls
         norm.train()
     with torch.no_grad():
-        for feed in feeds:
-            graph(*feed)
+        graph(*(torch.cat(pictures) for pictures in zip(*feeds, strict=True)))
     for norm in norms:
         norm.eval()
         mean, variance = norm.running_mean, norm.running_var

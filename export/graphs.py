@@ -81,13 +81,17 @@ class Matting(Graph):
 class Glass(Graph):
     """GEM: the hundred queries summed to one map, glass's share of the two scores."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
 
+    def masks(self, predicted: Tensor) -> Tensor:
+        """The network's masks at stride 4."""
+        return predicted
+
     def forward(self, image: Tensor) -> Tensor:
         prediction = self.network(self.normalised(image))
-        scores = semantic_map(prediction.logits, prediction.masks)
+        scores = semantic_map(prediction.logits, self.masks(prediction.masks))
         glass, total = scores[:, 1:2], scores[:, 0:1] + scores[:, 1:2]
         return glass / total.clamp(min=1e-4)
 
@@ -138,16 +142,19 @@ class MeticulousPipeline(Graph):
         coarse = torch.cat([_tile(mask, *start) for start in self.starts])
         mean = coarse.mean((2, 3), keepdim=True)
         undecided = torch.logical_and(mean >= SURE, mean <= 1 - SURE).to(image.dtype)
-        weights = self.inside * undecided
+        weights = (self.inside * undecided.reshape(len(self.starts), -1, 1, 1)).reshape(coarse.shape)
         refined = self.high(torch.cat([_tile(picture, *start) for start in self.starts])).s2_3.to(image.dtype) * weights
         total, count = self._laid_out(refined), self._laid_out(weights)
         # Where no tile is undecided the count is zero, and L's map stays.
         return total / count.clamp(min=1) + mask * (1 - count.clamp(max=1))
 
     def _laid_out(self, tiles: Tensor) -> Tensor:
-        """Tx1xTILExTILE -> 1x1xSxS, each at its place, added up."""
+        """(T*N)x1xTILExTILE -> Nx1xSxS, each at its place, added up."""
+        each = len(tiles) // len(self.starts)
         parts = [
-            F.pad(tiles[index : index + 1], (left, self.size - left - TILE, top, self.size - top - TILE))
+            F.pad(
+                tiles[index * each : (index + 1) * each], (left, self.size - left - TILE, top, self.size - top - TILE)
+            )
             for index, (top, left) in enumerate(self.starts)
         ]
         return sum(parts[1:], parts[0])

@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 MADE_UP = "RANDOM WEIGHTS: for measuring speed and size, not for pictures"
 LIVELIER = {
     "head0.conv2.weight": 8.0, "head8.conv2.weight": 8.0, "head4.conv2.weight": 8.0, "head2.conv2.weight": 8.0,
-    "mask_embed.layers.2.weight": 30.0, "class_embed.weight": 10.0, "conv_proposal_cls_logits": 3.0,
+    "mask_embed.layers.2.weight": 30.0, "class_embed.weight": 10.0, "conv_proposal_cls_logits": 3.0, "bn3.weight": 0.1,
+    "pred1.weight": 0.5,
 }  # fmt: skip
-"""Made-up weights of these parts are enlarged, else the map would be one grey and a comparison of maps prove little."""
+"""Made-up weights of these parts are enlarged, else the map is one grey and comparing maps proves little. A bottleneck's
+last norm and PGSNet's last layer are made smaller: a hundred made-up layers would enlarge a rounding a thousandfold."""
+POSITIVE = "rim."
+"""A fusion of maps with made-up weights of both signs may be below zero everywhere."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +61,30 @@ def load(target: Target, weights: Path | None, random: bool) -> tuple[list[nn.Mo
 
 
 def made_up(name: str) -> nn.Module:
-    """The network as its constructor draws it, the same for every run; what starts at zero gets small numbers too.
+    """The network as its constructor draws it, enlivened, the same for every run."""
+    import torch
 
-    MeticulousNet's perceptron about repeats what it is given: a point that is rewritten then changes little, as in a trained
-    network.
+    with torch.random.fork_rng():
+        torch.manual_seed(zlib.crc32(name.encode()))
+        return enlivened(NETWORKS[name].build())
+
+
+def enlivened(network: nn.Module) -> nn.Module:
+    """``network`` in eval mode, its fresh weights changed in place so that its map says something.
+
+    What starts at zero gets small numbers. MeticulousNet's perceptron about repeats what it is given: a point that is rewritten
+    then changes little, as in a trained network.
     """
     import torch
 
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(zlib.crc32(name.encode()))
-        network = NETWORKS[name].build()
+    with torch.no_grad():
         for key, parameter in network.named_parameters():
             if parameter.ndim >= 2 and not parameter.any():
                 parameter.normal_(std=0.02)
             parameter.mul_(next((gain for part, gain in LIVELIER.items() if part in key), 1.0))
-            if key == "hierpr.fc3.weight":
+            if key.startswith(POSITIVE):
+                parameter.abs_()
+            elif key == "hierpr.fc3.weight":
                 parameter[:, :-1] *= 0.01
                 parameter[:, -1] = 4  # the slope of the logit at 0.5
             elif key == "hierpr.fc3.bias":

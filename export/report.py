@@ -23,7 +23,19 @@ TOO_LARGE_PRECISIONS = ("fp32", "fp16")
 """Of models that no phone loads."""
 NOT_MADE = "not made"
 ROOT = Path(__file__).parents[1]
-MAKERS = ("converting", "folding", "graphs", "mil", "mil_ops", "networks", "quantising", "refinement", "rewriting")
+MAKERS = (
+    "converting",
+    "folding",
+    "glass",
+    "graphs",
+    "mil",
+    "mil_ops",
+    "networks",
+    "packages",
+    "quantising",
+    "refinement",
+    "rewriting",
+)
 _HEAD = "| model | size | format | precision | MB | operations | max | mean | flipped | weighted F | CPU ms | note |"
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.packages import LARGE, table_of
+
 INTEGERS = {3, 6}
 """TensorProto's int8 and int32, whose zero point is 0 in symmetric quantisation."""
-LARGE = 10_000
-"""Numbers in a constant that is worth a look."""
 DEFAULTS = {"dilations": 1, "strides": 1, "pads": 0, "group": 1}
 """Of a convolution."""
 
@@ -57,13 +57,11 @@ def _table(model: Any, name: str, array: NDArray[Any]) -> list[Any]:
     """Nodes that make HxAxB of a table HxK and one byte for each of AxB, where so few different columns occur."""
     from onnx import helper
 
-    columns = np.ascontiguousarray(array.reshape(len(array), -1).T)
-    _, first, inverse = np.unique(columns, axis=0, return_index=True, return_inverse=True)
-    if len(first) > 256:
+    found = table_of(array)
+    if found is None:
         return []
-    rank = np.argsort(np.argsort(first))  # in the order of their first occurrence, so that layers share their bytes
-    places = rank[inverse.reshape(-1)].reshape(array.shape[1:])
-    kept = _constant(model, f"{name}_table", columns[np.sort(first)].T)
+    table, places = found
+    kept = _constant(model, f"{name}_table", table)
     seen = _constant(model, f"places_{hashlib.sha256(places.tobytes()).hexdigest()[:12]}", places, np.uint8)
     del model.graph.initializer[next(i for i, one in enumerate(model.graph.initializer) if one.name == name)]
     return [
@@ -96,6 +94,82 @@ def flat_resizes(model: Any) -> None:
         ]
 
     _rewrite(model, rewritten)
+
+
+def fusable_gelus(model: Any) -> None:
+    """x * (0.5 * (1 + erf)) as (x * (1 + erf)) * 0.5, in place: the order in which onnxruntime sees its one Gelu."""
+    makers, constants = _makers(model), _constants(model)
+
+    def rewritten(node: Any) -> list[Any] | None:
+        halved = makers.get(node.input[1]) if node.op_type == "Mul" else None
+        if halved is None or halved.op_type != "Mul" or halved.input[0] not in constants:
+            return None
+        half, one_more = constants[halved.input[0]], makers.get(halved.input[1])
+        if half.size != 1 or one_more is None or one_more.op_type != "Add":
+            return None
+        if all(makers[name].op_type != "Erf" for name in one_more.input if name in makers):
+            return None
+        whole = f"{node.name}_whole"
+        return [
+            _node("Mul", [node.input[0], halved.input[1]], [whole], node, suffix="_whole"),
+            _node("Mul", [whole, halved.input[0]], node.output, node),
+        ]
+
+    _rewrite(model, rewritten)
+
+
+def maps_last(model: Any) -> None:
+    """Many maps enlarged, put through a sigmoid and mixed by a product: with the maps as the last axis, in place.
+
+    onnxruntime resizes all maps of a pixel at once then, and a product with two columns is faster than one with two rows.
+    """
+    from onnx import helper
+
+    makers, shapes = _makers(model), _shapes(model)
+
+    def rewritten(node: Any) -> list[Any] | None:
+        flat = makers.get(node.input[1]) if node.op_type == "MatMul" else None
+        chain = _chain(flat, ("Reshape", "Sigmoid", "Resize"), makers)
+        if not chain:
+            return None
+        _, sigmoid, resize = chain
+        before, after = shapes.get(resize.input[0], []), shapes.get(resize.output[0], [])
+        if (
+            len(before) != 4
+            or len(after) != 4
+            or before[:2] != [1, after[1]]
+            or len(shapes.get(node.input[0], [])) != 3
+        ):
+            return None
+        maps, height, width = after[1:]
+        last, wide, gates, rows, columns, mixed = (
+            f"{node.name}_{part}" for part in ("last", "wide", "gates", "rows", "columns", "mixed")
+        )
+        sides = _constant(model, f"{node.name}_sides", [1, height, width, maps], np.int64)
+        pixels = _constant(model, f"{node.name}_pixels", [1, height * width, maps], np.int64)
+        options = {item.name: helper.get_attribute_value(item) for item in resize.attribute}
+        return [
+            _node("Transpose", [resize.input[0]], [last], resize, suffix="_last", perm=[0, 2, 3, 1]),
+            _node("Resize", [last, "", "", sides], [wide], resize, suffix="_wide", **options),
+            _node("Sigmoid", [wide], [gates], sigmoid, suffix="_gates"),
+            _node("Reshape", [gates, pixels], [rows], node, suffix="_rows"),
+            _node("Transpose", [node.input[0]], [columns], node, suffix="_columns", perm=[0, 2, 1]),
+            _node("MatMul", [rows, columns], [mixed], node, suffix="_mixed"),
+            _node("Transpose", [mixed], node.output, node, perm=[0, 2, 1]),
+        ]
+
+    _rewrite(model, rewritten)
+
+
+def _chain(node: Any, kinds: tuple[str, ...], makers: dict[str, Any]) -> list[Any]:
+    """``node`` and the makers of first inputs before it, where they are of these kinds; else nothing."""
+    found = []
+    for kind in kinds:
+        if node is None or node.op_type != kind:
+            return []
+        found.append(node)
+        node = makers.get(node.input[0])
+    return found
 
 
 def quantisable(model: Any) -> None:
@@ -136,7 +210,7 @@ def _hard_swish(model: Any, node: Any) -> Iterator[Any]:
 def absorb_factors(model: Any) -> None:
     """In a quantised model, in place: a product with one positive number is the same integers, read with another scale."""
     constants = _constants(model)
-    makers = {name: node for node in model.graph.node for name in node.output}
+    makers = _makers(model)
     readers: dict[str, list[Any]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -219,6 +293,11 @@ def _rewrite(model: Any, rewritten: Callable[[Any], list[Any] | None]) -> None:
 def _replace_nodes(model: Any, nodes: list[Any]) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _makers(model: Any) -> dict[str, Any]:
+    """Value -> the node that computes it."""
+    return {name: node for node in model.graph.node for name in node.output}
 
 
 def _constants(model: Any) -> dict[str, NDArray[Any]]:

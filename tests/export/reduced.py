@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import torch
 from torch import nn
 
 KEEP_BELOW = 16
@@ -47,9 +46,4 @@ def shortened_gem(network: Any, layers: int = 1) -> nn.Module:
     if hasattr(network.backbone, "layers"):
         for stage in network.backbone.layers:
             stage.blocks = stage.blocks[:1]
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            if parameter.ndim >= 2 and not parameter.any():
-                parameter.normal_(std=0.02, generator=generator)
     return cast(nn.Module, network.eval())

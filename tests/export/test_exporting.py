@@ -17,6 +17,7 @@ from PIL import Image
 
 from export import exporting, parity, pictures, running, snippets, targets, writing
 from export.__main__ import main
+from export.errors import QualityLost
 from export.exporting import Exported, Exporter, Options
 from export.fitness import check, peak_bytes
 from server.networks import meticulous
@@ -216,5 +217,5 @@ def test_a_worse_file_is_not_offered(folder: Path, monkeypatch: pytest.MonkeyPat
     exporter = Exporter.__new__(Exporter)
     exporter.target, exporter.size, exporter.graph = targets.find("lite"), 256, None
     exporter.options, exporter.progress = Options(validate=Dataset("made up", [])), lambda line: None
-    with pytest.raises(exporting.QualityLost, match=r"0\.8000 to 0\.7900.*--allow-worse"):
+    with pytest.raises(QualityLost, match=r"0\.8000 to 0\.7900.*--allow-worse"):
         exporter._quality(running.TorchRunner(None), "int8")

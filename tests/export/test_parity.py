@@ -62,3 +62,28 @@ def test_made_up_weights_are_allowed_what_rounding_them_does() -> None:
     measured = parity.compare([expected + np.float32(0.05)], [expected])
     assert parity.failure(measured, "fp16", selects=True, trained=False, rounded=0.0)
     assert not parity.failure(measured, "fp16", selects=True, trained=False, rounded=measured.logits)
+
+
+@pytest.mark.parametrize(
+    ("off", "own", "trained", "passes"),
+    [
+        (5e-4, 3e-4, False, True),  # twice what torch's own float32 is off
+        (7e-4, 3e-4, False, False),
+        (5e-4, 3e-4, True, False),  # trained weights have no such excuse
+        (9e-5, 0.0, False, True),  # within the first bounds torch is not asked
+    ],
+)
+def test_a_selection_of_made_up_weights_is_held_to_torchs_own_float32(
+    off: float, own: float, trained: bool, passes: bool
+) -> None:
+    expected = np.linspace(0.1, 0.45, 100, dtype=np.float32)
+    asked: list[bool] = []
+
+    def torchs() -> parity.Parity:
+        asked.append(True)
+        return parity.compare([expected + np.float32(own)], [expected])
+
+    measured = parity.compare([expected + np.float32(off)], [expected])
+    failure = parity.failure(measured, "fp32", selects=True, trained=trained, own=torchs)
+    assert (failure == "") is passes
+    assert bool(asked) is (not trained and off > parity.SELECTED_MEAN)

@@ -11,6 +11,7 @@ from torch import nn
 
 from export import converting, folding, graphs, networks, parity, pictures, running, targets
 from export.exporting import exact
+from export.glass import lean
 from server.networks.basnet import BASNet
 from server.networks.gem import GEM, gem_tiny
 from server.networks.gem.pyramid import BaseBackbone
@@ -47,23 +48,20 @@ def test_both_formats_equal_the_network(name: str, make: Callable[[], nn.Module]
     target = targets.find(name)
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        network = make()
-        with torch.no_grad():  # else GEM's map would be one grey
-            for key, parameter in network.named_parameters():
-                parameter.mul_(next((gain for part, gain in networks.LIVELIER.items() if part in key), 1.0))
-        graph = graphs.graph_of(target, [network], size)
+        graph = graphs.graph_of(target, [networks.enlivened(make())], size)
     feeds = pictures.feeds(target, size, pictures.views(pictures.folder(None)), 2)
     given = [tuple(torch.from_numpy(array) for array in feed.values()) for feed in feeds]
     folding.settle(graph, given)
     expected = exact(graph, given)
     inputs = converting.example(target, size)
-    program = converting.captured(folding.folded(graph, inputs), inputs)
+    program = converting.captured(lean(folding.folded(graph, inputs)), inputs)
     onnx = running.OnnxRunner(converting.to_onnx(program, inputs).SerializeToString())
     package = tmp_path / "model.mlpackage"
     with converting.quiet():
         converting.to_coreml(program, inputs, half=False).save(str(package))
     coreml = running.CoreMLRunner(package, precise=True)
-    for kind, runner in {"onnx": onnx, "coreml": coreml}.items():
+    runners: dict[str, running.Runner] = {"onnx": onnx, "coreml": coreml}
+    for kind, runner in runners.items():
         measured = parity.compare([runner.run(feed) for feed in feeds], expected)
         assert expected[0].std() > 1e-3, "a flat map proves nothing"
         assert measured.flipped <= 1e-3, (kind, str(measured))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,58 @@ def test_a_resize_of_one_channel_knows_no_channels() -> None:
     before = run(model, X)
     rewriting.flat_resizes(model)
     assert kinds(model) == Counter(ReduceMean=1, Reshape=2, Resize=1)
+    np.testing.assert_allclose(run(model, X), before, atol=1e-6)
+
+
+def test_gelu_in_the_order_that_the_runtime_knows() -> None:
+    node = helper.make_node
+    nodes = [
+        node("Div", ["x", "root"], ["d"], name="n1"),
+        node("Erf", ["d"], ["e"], name="n2"),
+        node("Add", ["e", "one"], ["a"], name="n3"),
+        node("Mul", ["half", "a"], ["h"], name="n4"),
+        node("Mul", ["x", "h"], ["y"], name="n5"),
+    ]
+    constants = {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)}
+    model = model_of(nodes, constants)
+    before = run(model, X)
+    rewriting.fusable_gelus(model)
+    assert [node.op_type for node in model.graph.node] == ["Div", "Erf", "Add", "Mul", "Mul"]
+    np.testing.assert_allclose(run(model, X), before, atol=1e-6)
+    assert "Gelu" in runtimes_kinds(model)
+
+
+def runtimes_kinds(model: Any) -> Counter[str]:
+    """What onnxruntime makes of it, layouts of its own left out."""
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return kinds(onnx.load(options.optimized_model_filepath))
+
+
+def test_maps_are_the_last_axis_where_many_are_enlarged_and_mixed() -> None:
+    node = helper.make_node
+    options = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
+    nodes = [
+        node("Resize", ["x", "", "", "sizes"], ["r"], name="n1", **options),
+        node("Sigmoid", ["r"], ["s"], name="n2"),
+        node("Reshape", ["s", "flat"], ["f"], name="n3"),
+        node("MatMul", ["w", "f"], ["m"], name="n4"),
+        node("Reshape", ["m", "whole"], ["y"], name="n5"),
+    ]
+    constants = {
+        "sizes": np.array([1, 6, 16, 24]), "flat": np.array([1, 6, 384]), "whole": np.array([1, 2, 16, 24]),
+        "w": GENERATOR.standard_normal((1, 2, 6)).astype(np.float32),
+    }  # fmt: skip
+    model = model_of(nodes, constants)
+    model.graph.value_info.append(helper.make_tensor_value_info("w", onnx.TensorProto.FLOAT, [1, 2, 6]))
+    before = run(model, X)
+    rewriting.maps_last(model)
+    assert kinds(model) == Counter(Transpose=3, Resize=1, Sigmoid=1, Reshape=2, MatMul=1)
     np.testing.assert_allclose(run(model, X), before, atol=1e-6)
 
 
