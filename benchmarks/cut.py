@@ -29,6 +29,7 @@ from server.cutout import Cutout
 from server.errors import ModelUnavailable, NoObject
 from server.evaluation.dataset import open_dataset
 from server.evaluation.scores import score, summarise
+from server.heap import share_heap
 from server.segmenter import RGB, Mask, Segmenter
 
 PHOTO = Path(__file__).resolve().parents[1] / "mobile_client_stub" / "samples" / "coffee.jpg"
@@ -137,6 +138,7 @@ def quality(data: Path, limit: int | None) -> dict[str, dict[str, float]]:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object as the last line.")
 def main(folders: tuple[Path, ...], limit: int | None, repeats: int, as_json: bool) -> None:
     """Print time and quality of the default."""
+    share_heap()  # as the programs do
     found: dict[str, Any] = times(photo_12mp(), repeats)
     found["load"] = round(os.getloadavg()[0], 1)
     click.echo("12-megapixel JPEG to cropped RGBA PNG, medians (load average at the end)")

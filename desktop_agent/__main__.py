@@ -104,6 +104,10 @@ def main(
 
     if (cert is None) != (key is None):
         raise AgentError("Give --cert and --key together.")
+    if not server:
+        from server.heap import share_heap
+
+        share_heap()
     shown = {"ghost": ghost, "markers": markers}
     options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key, legacy_client, **shown)
     try:

@@ -17,6 +17,7 @@ from server.errors import BadOption
 from server.evaluation.command import evaluate
 from server.face import Face, face_options, keys_command
 from server.folder import cut_folder, watch_folder
+from server.heap import share_heap
 from server.job import Job, parse_bgcolor, parse_size
 from server.training.command import train_command
 from server.weights.command import weights
@@ -140,6 +141,7 @@ def cut_command(
     if frames and is_folder:
         raise BadOption("--frames needs a file or - as IN.")
     size = parse_size(frames)
+    share_heap()
     job = Job(
         registry.load(model, weights=weights, device=device),
         {

@@ -26,7 +26,6 @@ MODES = ("object", "ink", "sheet")
 GLASS = ("auto", "on", "off")
 TRACE = 4
 """Alpha levels (of 255) below this cannot be seen, but would widen the box; as near to opaque they would only cost time."""
-VISIBLE = np.array([0 if level < TRACE else 255 if level > 255 - TRACE else level for level in range(256)], np.uint8)
 MARGIN = 2
 """Pixels of the small map around the object, within which its edge may move at full size."""
 
@@ -214,7 +213,7 @@ def _compose(
     methods: dict[str, str],
     clock: Stopwatch,
 ) -> Cutout:
-    alpha = cv2.LUT(alpha, VISIBLE)
+    alpha = visible(alpha)
     left, top, width, height = cv2.boundingRect(alpha)
     box = Box(window.left + left, window.top + top, window.left + left + width, window.top + top + height)
     alpha = np.ascontiguousarray(alpha[top : top + height, left : left + width])
@@ -232,12 +231,18 @@ def _compose(
         rgba=_with_alpha(rgba, alpha),
         box=box,
         image_size=(image.shape[1], image.shape[0]),
-        coverage=float(alpha.sum(dtype=np.int64)) / 255 / image.shape[0] / image.shape[1],
+        coverage=cv2.sumElems(alpha)[0] / 255 / image.shape[0] / image.shape[1],
         score=_score(view.mask),
         model=model,
         methods=methods,
         timings_ms=clock.timings_ms,
     )
+
+
+def visible(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Without traces: see ``TRACE``."""
+    opaque = cv2.compare(alpha, 255 - TRACE, cv2.CMP_GT)
+    return np.asarray(cv2.max(cv2.threshold(alpha, TRACE - 1, 0, cv2.THRESH_TOZERO)[1], opaque))
 
 
 def _with_alpha(rgba: RGBA, alpha: NDArray[np.uint8]) -> RGBA:

@@ -29,6 +29,8 @@ FINEST = 2048
 """Long side in px beyond which a photo's edges are not found to the pixel: its lens and sensor blur over more than that."""
 GUIDE_RADIUS, GUIDE_EPSILON = 2, 0.01**2
 FOLD = 1024
+EDGE = 128
+"""Marks the pixels whose alpha has yet to be found."""
 
 
 def snapped(image: RGB, mask: Mask) -> Mask:
@@ -119,11 +121,13 @@ def enlarged(small: RGB, mask: Mask, large: RGB, window: Window, finest: int = F
     if mask.shape == large.shape[:2]:
         return np.ascontiguousarray(levels[window.slices])
     step = -(-max(large.shape) // finest)
-    alpha = stretched(levels, large, window, step=step)
     edge = cv2.morphologyEx((mask > 0.5).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     edge |= ((levels > 2) & (levels < 253)).astype(np.uint8)
     edge = cv2.dilate(edge, np.ones((3, 3), np.uint8))
-    columns, rows = positions(stretched(edge, large, window, cv2.INTER_NEAREST, step))
+    # beside the edge a cell is all object or all background, to the eye: its pixels need no levels in between
+    plan = np.where(edge > 0, np.uint8(EDGE), np.where(mask > 0.5, np.uint8(255), np.uint8(0)))
+    alpha = stretched(plan, large, window, cv2.INTER_NEAREST, step)
+    columns, rows = positions(cv2.compare(alpha, EDGE, cv2.CMP_EQ))
     if len(columns):
         x, y = _centres(columns, step, window.left), _centres(rows, step, window.top)
         alpha.reshape(-1)[rows.astype(np.int64) * alpha.shape[1] + columns] = _opacity(small, mask, large, x, y)

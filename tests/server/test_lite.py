@@ -79,6 +79,28 @@ def test_the_onnx_file_equals_the_network_with_the_shipped_weights() -> None:
     assert np.abs(actual - expected).mean() < 1e-5
 
 
+@pytest.mark.parametrize(("high", "looks"), [(0.999, 1), (0.9, 2)])
+def test_only_where_it_is_unsure_it_looks_at_the_mirror_image_too(
+    high: float, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter = LiteSegmenter()
+    seen: list[np.ndarray] = []
+
+    def bright(item: np.ndarray) -> np.ndarray:
+        """Finds what is bright, and less of it each time."""
+        seen.append(item)
+        return np.where(item[0, 0] > 128, np.float32(high / len(seen)), np.float32(0))
+
+    monkeypatch.setattr(segmenter, "_map", bright)
+    picture = np.zeros((1, 3, 256, 256), np.float32)
+    picture[..., :100] = 255
+    (mask,) = segmenter.stages().infer([picture])
+    assert len(seen) == looks
+    assert np.array_equal(seen[-1], picture[..., :: 1 if looks == 1 else -1])
+    assert np.allclose(mask[:, :100], high * (1 + 1 / looks) / 2)
+    assert not mask[:, 100:].any()
+
+
 def test_the_network_takes_multiples_of_32_and_gives_five_scales() -> None:
     torch = pytest.importorskip("torch")
     from server.networks.lite import lite
