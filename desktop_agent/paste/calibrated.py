@@ -31,12 +31,13 @@ GRAIN = 2  # screen pixels; toolkits at twice their size draw pictures from and 
 class Calibration:
     """``zoom``: screen pixels per pasted pixel. A pointer put on ``pointer`` brought a raster's centre to ``center``: documents of
     pixels take a picture at whole ones of theirs, which lie ``zoom`` screen pixels apart from there. ``own_place``: it comes to
-    the same place wherever the pointer is."""
+    the same place wherever the pointer is. ``side``: screen pixels of the picture that showed the zoom."""
 
     zoom: float = 1.0
     pointer: Point | None = None
     center: Point | None = None
     own_place: bool = False
+    side: float = 0.0
 
     def aim(self, wanted: Point, step: float) -> tuple[Point, Point]:
         """The pointer's place for a raster near ``wanted``, and where the raster's centre will come then; it goes by steps."""
@@ -50,13 +51,20 @@ class Calibration:
         pointer = Point(math.floor(self.pointer.x + dx) + 0.5, math.floor(self.pointer.y + dy) + 0.5)
         return pointer, self.center.shifted(dx, dy)
 
-    def then(self, zoom: float, pointer: Point, center: Point) -> Calibration:
-        """What is known after one more paste."""
-        if self.pointer is not None and self.center is not None:
-            told = self.pointer.distance(pointer)
-            if told >= SAME_POINTER and self.center.distance(center) < told / 2:
-                return Calibration(zoom, own_place=True)
-        return Calibration(zoom, pointer, center, self.own_place)
+    def seen(self, ratio: float, side: float) -> Calibration:
+        """What is known once a picture came out ``ratio`` times as large as it should, ``side`` screen pixels wide: its size may
+        have been rounded, which tells less of the zoom than a larger picture did."""
+        if side < self.side and abs(ratio - 1) <= min(GOOD_SCALE, GRAIN / side):
+            return replace(self, pointer=None, center=None)
+        return Calibration(self.zoom * ratio, own_place=self.own_place, side=side)
+
+    def then(self, pointer: Point, center: Point, before: Calibration) -> Calibration:
+        """... and where it came to, for this pointer."""
+        if before.pointer is not None and before.center is not None:
+            told = before.pointer.distance(pointer)
+            if told >= SAME_POINTER and before.center.distance(center) < told / 2:
+                return replace(self, own_place=True)
+        return replace(self, pointer=pointer, center=center)
 
 
 class CalibratedDriver:
@@ -123,11 +131,11 @@ class CalibratedDriver:
         scales = (0.7, 1.4) if sure else (0.1, 8.0)
         match = watch.find(cutout, wanted, scales=scales, seconds=self.show_seconds)
         seen = match.placement
-        zoom *= seen.scale / wanted.scale
-        self._learned[window.id] = Calibration(zoom, own_place=calibration.own_place)
+        learned = calibration.seen(seen.scale / wanted.scale, seen.scale * max(cutout.shape[:2]))
         if seen.center.distance(wanted.center) <= self.near_px:
-            came_to = seen.center.shifted(-rest.x * zoom, -rest.y * zoom)
-            self._learned[window.id] = calibration.then(zoom, pointer, came_to)
+            came_to = seen.center.shifted(-rest.x * learned.zoom, -rest.y * learned.zoom)
+            learned = learned.then(pointer, came_to, calibration)
+        self._learned[window.id] = learned
         return watch, match
 
     def _density(self, cutout: RGBA, scale: float, zoom: float) -> tuple[float, int]:

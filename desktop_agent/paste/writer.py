@@ -28,6 +28,7 @@ class _Start:
     clicked: Point
     middle: Point
     from_character: bool = False
+    tries: int = 0
 
 
 class WriterDriver(CalibratedDriver):
@@ -48,7 +49,7 @@ class WriterDriver(CalibratedDriver):
     def paste(self, cutout: RGBA, placement: Placement, window: Window | None) -> Landing:
         known = None if window is None else self._learned.get(window.id)
         if window is not None and known is not None:
-            self._learned[window.id] = Calibration(known.zoom)
+            self._learned[window.id] = replace(known, pointer=None, center=None)
         self._start = None
         return super().paste(cutout, placement, window)
 
@@ -73,9 +74,12 @@ class WriterDriver(CalibratedDriver):
         zoom = 1.0 if known is None else known.zoom
         height, width = (side / density for side in raster.shape[:2])
         first = self._start is None
-        start = self._start = self._start or _Start(at, Point(width / 2, height / 2))
-        left = (at.x - start.clicked.x) / zoom + start.middle.x - width / 2
-        top = (at.y - start.clicked.y) / zoom + start.middle.y - height / 2
+        start = self._start or _Start(at, Point(width / 2, height / 2))
+        # sides that lie between two grains may be rounded to different ones, so that no second try comes out as the first
+        aside = GRAIN / 4 if start.tries >= 2 else 0.0
+        left = (at.x + aside - start.clicked.x) / zoom + start.middle.x - width / 2
+        top = (at.y + aside - start.clicked.y) / zoom + start.middle.y - height / 2
+        self._start = replace(start, tries=start.tries + 1)
         rows, columns = _seen(raster, round(density * GRAIN / zoom))
         frame = Frame(
             left + columns.start / density, top + rows.start / density,
