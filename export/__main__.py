@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,7 +240,8 @@ def _summary(done: Exported) -> str:
 
 
 def run() -> None:
-    """The console script: an error is one line, and exit code 1."""
+    """The console script: an error is one line, and exit code 1. A termination leaves nothing half-written."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
     except ExportError as error:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from export import converting, fitness, folding, networks, parity, pictures, quantising, running
 from export.card import card
-from export.errors import NotEqual, QualityLost
+from export.errors import ConversionFailed, NotEqual, QualityLost
 from export.glass import lean
 from export.graphs import graph_of
 from export.packages import compact_package
@@ -178,9 +178,16 @@ class Exporter:
         model.output_description[converting.MASK] = metadata["output"]
         for key, value in metadata.items():
             model.user_defined_metadata[key] = value
-        with converting.quiet():
-            model.save(str(path))
-        compact_package(path)
+        try:
+            with converting.quiet():
+                model.save(str(path))
+            compact_package(path)
+        except OSError:
+            raise
+        except Exception as error:  # coremltools' writers of files raise errors without a common base
+            raise ConversionFailed(
+                f"The package could not be written ({converting.reason_of(error)}). Nothing was kept: make room, and try again."
+            ) from error
 
     def _proven(self, format_: str, precision: str, path: Path, metadata: dict[str, str]) -> Exported:
         self.progress(f"{path.name}: comparing with the network")

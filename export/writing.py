@@ -30,10 +30,16 @@ def whole_or_nothing(folder: Path) -> Iterator[Path]:
             _move(path, folder / path.name)
     except OSError as error:
         raise CannotWrite(
-            f"Writing to {folder} failed ({error.strerror}); nothing was kept. Make room, or choose another folder with -o."
+            f"Writing to {folder} failed ({_reason(error)}); nothing was kept. Make room, or choose another folder with -o."
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:  # of a tree: (from, to, why) for each file
+        return str(error.args[0][0][-1]).split(": ")[0]
+    return error.strerror or str(error)
 
 
 def _move(path: Path, target: Path) -> None:

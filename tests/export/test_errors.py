@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +87,43 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         interrupt()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_for_a_package_too(tmp_path: Path) -> None:
+    """A package's files are copied as a tree, whose errors come as a list."""
+
+    def fill_the_disk() -> None:
+        with whole_or_nothing(tmp_path) as partial:
+            raise shutil.Error([("from", str(partial), "[Errno 28] No space left on device: 'weight.bin'")])
+
+    with pytest.raises(CannotWrite, match=r"No space left on device.*Make room"):
+        fill_the_disk()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminated_export_leaves_nothing(tmp_path: Path) -> None:
+    code = """
+import sys, time
+from pathlib import Path
+from export import __main__ as command
+from export.writing import whole_or_nothing
+
+def main():
+    with whole_or_nothing(Path(sys.argv[1])) as partial:
+        (partial / "model.onnx").write_text("half")
+        print("writing", flush=True)
+        time.sleep(60)
+
+command.main = main
+command.run()
+"""
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as export:
+        assert export.stdout is not None
+        assert export.stdout.readline() == "writing\n"
+        assert len(list(tmp_path.iterdir())) == 1
+        export.terminate()
+        assert export.wait(timeout=60) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 
