@@ -27,15 +27,17 @@ import cv2
 import numpy as np
 
 import server
+from benchmarks.serve import photo_12mp
+from server.heap import share_heap
+from server.segmenter import RGB, Mask, Segmenter, Tap
 from tests.server.conftest import saved
 
-SAMPLE = Path(__file__).resolve().parent.parent / "mobile_client_stub" / "samples" / "coffee.jpg"
 RATES = (1, 10, 100, 1000, 5000)
 UTILISATION = 0.7
 """What is planned for; above it queues grow quickly (Kingman)."""
 MAX_BATCH = 16
-LOOKS = 2
-"""Times that the pipeline asks the model for one picture: the whole, then the object."""
+SHARE = 0.62
+"""The photo's object has a quarter of it, so the model looks twice: at the whole, then at the object."""
 
 
 @dataclass(frozen=True)
@@ -53,24 +55,43 @@ class Costs:
         return self.fixed + self.each * (batch - 1)
 
 
-def measured(size: tuple[int, int]) -> Costs:
-    """One photo of ``size`` (width, height) through the default model on this machine, CPU seconds, the least of several."""
-    photo = cv2.resize(cv2.cvtColor(cv2.imread(str(SAMPLE)), cv2.COLOR_BGR2RGB), size, interpolation=cv2.INTER_CUBIC)
+class Watched:
+    """A segmenter that keeps what it was asked."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.name = segmenter.name
+        self.resolution: int = segmenter.resolution  # type: ignore[attr-defined]
+        self.asked: list[RGB] = []
+        self._segmenter = segmenter
+
+    def predict(self, image: RGB, tap: Tap | None = None) -> Mask:
+        self.asked.append(image)
+        return self._segmenter.predict(image, tap)
+
+
+def measured(size: tuple[int, int], mask: bool) -> Costs:
+    """One photo of ``size`` (width, height) through the default model on this machine, CPU seconds, the least of several.
+
+    ``mask``: the answer is the opacity alone, of the photo's size.
+    """
+    photo = np.asarray(cv2.resize(photo_12mp(SHARE), size, interpolation=cv2.INTER_AREA))
     jpeg = saved(photo, "JPEG", quality=90)
     segmenter = server.load(server.DEFAULT_MODEL, device="cpu")
     stages = segmenter.stages()  # type: ignore[attr-defined]
-    item = stages.prepare(photo, None)
-    device = [_least(lambda count=count: stages.infer([item] * count)) for count in (1, 4)]  # type: ignore[misc]
-    cutout = server.cut(photo, segmenter)
-    whole = _least(lambda: server.cut(photo, segmenter))
-    fixed, each = LOOKS * device[0], LOOKS * (device[1] - device[0]) / 3
+    watched = Watched(segmenter)
+    cutout = server.cut(photo, watched, colours=not mask)
+    items = [stages.prepare(look, None) for look in watched.asked]
+    pixels = cutout.mask() if mask else cutout.rgba
+    fixed = _least(lambda: [stages.infer([item]) for item in items])
+    each = (_least(lambda: [stages.infer([item] * 4) for item in items]) - fixed) / 3
     return Costs(
         before=_least(lambda: server.decode(jpeg)),
-        after=max(0.0, whole - fixed) + _least(lambda: server.encode_png(cutout.rgba)),
+        after=max(0.0, _least(lambda: server.cut(photo, segmenter, colours=not mask)) - fixed)
+        + _least(lambda: server.encode_png(pixels)),
         fixed=fixed,
         each=each,
         bytes_in=len(jpeg),
-        bytes_out=len(server.encode_png(cutout.rgba)),
+        bytes_out=len(server.encode_png(pixels)),
     )
 
 
@@ -174,9 +195,12 @@ def plan(costs: Costs, rate: float) -> tuple[int, int]:
 def main(fixed_ms: float | None, each_ms: float | None, as_json: bool) -> None:
     """Measure one replica and simulate many."""
     cv2.setNumThreads(1)
-    figures: dict[str, object] = {}
-    for name, size in (("12 MP", (4000, 3000)), ("2 MP", (1632, 1224))):
-        costs = measured(size)
+    share_heap()  # as the server does
+    figures: dict[str, object] = {"load": round(os.getloadavg()[0], 1)}
+    large, small = (4000, 3000), (1632, 1224)
+    kinds = {"12 MP": (large, False), "12 MP mask": (large, True), "2 MP": (small, False), "2 MP mask": (small, True)}
+    for name, (size, mask) in kinds.items():
+        costs = measured(size, mask)
         if fixed_ms is not None and each_ms is not None:
             costs = Costs(costs.before, costs.after, fixed_ms / 1000, each_ms / 1000, costs.bytes_in, costs.bytes_out)
         print(
@@ -194,7 +218,7 @@ def main(fixed_ms: float | None, each_ms: float | None, as_json: bool) -> None:
                 f"{rate:10} {cores:6} {replicas:8} {outcome.batch:6.1f} {outcome.p50:6.2f} {outcome.p95:6.2f} "
                 f"{gigabits[0]:9.2f} {gigabits[1]:6.2f}"
             )
-            figures[f"{name.replace(' ', '')}_{rate}"] = {
+            figures[f"{name.replace(' ', '_')}_{rate}"] = {
                 "cores": cores, "devices": replicas, "p95_s": round(outcome.p95, 3), "gbit_in": round(gigabits[0], 2)
             }  # fmt: skip
     if as_json:

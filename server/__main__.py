@@ -151,6 +151,7 @@ def cut_command(
             "matting": matting,
             "glass": glass,
             "post_process": post_process,
+            "colours": not only_mask,
         },
         crop,
         only_mask,

@@ -37,7 +37,7 @@ def blueprint(settings: Settings) -> Blueprint:
     def mask() -> Response:
         """The file field ``data`` -> the mask as grey PNG in the pixels as the file stores them: its clients ignore EXIF."""
         data = fields.uploaded("data")
-        cutout = settings.cut_photo(fields.decoded(data, settings))
+        cutout = settings.cut_photo(fields.decoded(data, settings), colours=False)
         clock().timings_ms.update(cutout.timings_ms)
         return Response(fields.png(_as_stored(cutout.mask(), data)), mimetype="image/png")
 

@@ -23,7 +23,7 @@ def blueprint(settings: Settings) -> Blueprint:
         form = request.form
         output = fields.choice(form, "output", OUTPUTS, "cutout")
         crop = fields.flag(form, "crop")
-        cutout = settings.cut_photo(image, form.get("model"), **fields.cut_options(form))
+        cutout = settings.cut_photo(image, form.get("model"), colours=output != "mask", **fields.cut_options(form))
         clock().timings_ms.update(cutout.timings_ms)
         if output == "mask":
             pixels = cutout.rgba[..., 3] if crop else cutout.mask()

@@ -53,7 +53,8 @@ def _checked(values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _removed(data: bytes, options: dict[str, Any], settings: Settings) -> Response:
-    cutout = settings.cut_photo(fields.decoded(data, settings), options["model"], matting=options["matting"])
+    image = fields.decoded(data, settings)
+    cutout = settings.cut_photo(image, options["model"], matting=options["matting"], colours=not options["only_mask"])
     clock().timings_ms.update(cutout.timings_ms)
     rgba = cutout.full()
     if options["post_process"]:

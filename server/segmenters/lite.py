@@ -25,8 +25,8 @@ FLAT = 8
 """Grey levels: a picture whose colours, averaged over a few pixels, differ by less shows nothing (a covered lens, a blank wall).
 Such pictures are outside of what the network has seen, and it is sure of anything there."""
 SURE = 0.03
-"""A map whose probabilities differ from 0 and 1 by less than this share of their sum gains nothing from the mirror image. So nine in
-ten pictures of desk objects, and a third of PASCAL-S, are looked at once, within .0003 of the weighted F of two looks at each."""
+"""A map whose probabilities differ from 0 and 1 by less than this share of their sum gains nothing from the mirror image. So nine
+in ten pictures of desk objects, and a third of PASCAL-S, are looked at once: weighted F as with two looks at each, within .0003."""
 MAX_THREADS = 4
 """More threads than this gain nothing on one small picture."""
 

@@ -62,6 +62,14 @@ def test_colours_are_the_photos_and_nothing_hides_under_transparency() -> None:
     assert not alpha[:, 100:].any()  # the other disc is not
 
 
+@pytest.mark.parametrize("options", [{}, {"refine": True}, {"matting": True}])
+def test_without_colours_the_opacity_is_the_same(options: dict[str, bool]) -> None:
+    whole, alone = (cut(PHOTO, FixedMap(two_discs()), colours=colours, **options) for colours in (True, False))
+    assert np.array_equal(alone.mask(), whole.mask())
+    assert {**alone.summary(), "timings_ms": 0} == {**whole.summary(), "timings_ms": 0}
+    assert not alone.rgba[..., :3].any()
+
+
 def test_the_summary_tells_size_coverage_and_score() -> None:
     summary = cut(PHOTO, FixedMap(two_discs()), tap=(150, 50)).summary()
     assert summary["image_size"] == [200, 100]
