@@ -86,8 +86,11 @@ def _check_onnx(path: Path) -> Fitness:
     types = {value.name: int(value.type.tensor_type.elem_type) for value in values}
     if any(None in shapes[value.name] for value in model.graph.input):
         fitness.problems.append("an input of no fixed size: the Neural Engine takes fixed sizes only")
+    fixed, scalars = _fixed(model.graph), {tensor.name for tensor in model.graph.initializer if not tensor.dims}
     for node in model.graph.node:
-        _note(fitness, OFF_ENGINE_ONNX.get(node.op_type, ""), [len(shapes.get(name, ())) for name in node.output])
+        slices = node.op_type == "Gather" and node.input[1] in scalars
+        if not slices and not fixed.issuperset(node.output):  # what is fixed is computed as the file is loaded
+            _note(fitness, OFF_ENGINE_ONNX.get(node.op_type, ""), [len(shapes.get(name, ())) for name in node.output])
     sizes = {name: _bytes(shape, 2 if types[name] == 10 else 1 if types[name] in (2, 3) else 4)
              for name, shape in shapes.items()}  # fmt: skip
     steps = [(list(node.input), list(node.output)) for node in model.graph.node]
@@ -158,6 +161,15 @@ def peak_bytes(steps: list[tuple[list[Any], list[Any]]], sizes: dict[Any, int], 
     return peak
 
 
+def _fixed(graph: Any) -> set[str]:
+    """Names of the constants, and of what is made of constants alone."""
+    fixed = {"", *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        if fixed.issuperset(node.input):
+            fixed.update(node.output)
+    return fixed
+
+
 def _onnx_shape(value: Any) -> list[int | None]:
     return [side.dim_value if side.HasField("dim_value") else None for side in value.type.tensor_type.shape.dim]
 
@@ -167,7 +179,7 @@ def _bytes(shape: Iterable[int | None], element: int) -> int:
 
 
 def _mobile_checker(path: Path) -> list[str]:
-    """The last lines of onnxruntime's usability checker: which mobile runtimes would help."""
+    """From onnxruntime's usability checker: how much of the model each mobile runtime takes, and whether that would help."""
     from onnxruntime.tools.mobile_helpers import usability_checker
 
     log = logging.getLogger("export.mobile")
@@ -175,15 +187,16 @@ def _mobile_checker(path: Path) -> list[str]:
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(kept)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.NOTSET)  # its findings are a log
     try:
         usability_checker.analyze_model(path, True, log)
     except Exception as error:  # its parts raise whatever they meet; the rest of the check stands
         return [f"the usability checker gave up ({type(error).__name__})"]
     finally:
         log.removeHandler(kept)
-    return [
-        line for line in kept.lines if line.startswith(("Model should perform", "NNAPI", "CoreML")) or "EP" in line
-    ][:6]
+        logging.disable(disabled)
+    return [line for line in kept.lines if line.startswith("Model should perform") or "can be handled by" in line]
 
 
 class _Lines(logging.Handler):

@@ -160,7 +160,10 @@ def test_check_finds_what_leaves_the_neural_engine(
         assert not fit.problems
         assert 2e6 < fit.peak_bytes < 5e7
         assert mobile[format_].fitness.off_engine["top-k"] == 7
-    assert any("CoreML" in line for line in lite["onnx", "fp16"].fitness.mobile)
+    asked = CliRunner().invoke(main, ["check", str(lite["onnx", "fp32"].path)])
+    for runtime in ("NNAPI", "CoreML MLProgram"):
+        assert f"nodes can be handled by the {runtime} EP" in asked.output
+        assert f"Model should perform well with {runtime} as is" in asked.output
 
 
 def test_check_fails_on_custom_operations_and_free_shapes(
