@@ -1,8 +1,8 @@
 """What the server costs: the path of one large photo, batching, the HTTP face; a network's runtimes; ten minutes of mixed load.
 
 Ratios are of figures measured in the same run. ``python benchmarks/serve.py [PART...] [--json]``, parts: path, batching,
-overhead (these by default), network (with ``--file`` for each file that ``python -m export basnet --format onnx --size 320``
-wrote) and soak (``--soak-seconds``).
+overhead (these by default), network (with ``--file`` for each file that ``python -m export basnet --format onnx --size 320
+--random-weights`` wrote) and soak (``--soak-seconds``).
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from tests.server.engine.load import BOUNDARY, form, resident_bytes, run_load
 from tests.server.engine.processes import server_process
 
 SAMPLE = Path(__file__).resolve().parent.parent / "mobile_client_stub" / "samples" / "coffee.jpg"
+PHOTOS = ("coffee.jpg", "chelsea.jpg")
 STUB = "tests.server.engine.stub_server"
 CONNECTIONS = 32
 Figures = dict[str, float]
@@ -216,25 +217,46 @@ def soak(seconds: float) -> Figures:
 
 
 def network(files: tuple[Path, ...]) -> Figures:
-    """BASNet at 320 on the CPU, one thread: torch as it comes, against exported files in the runtime that is installed."""
+    """BASNet at 320 on the CPU, one thread, with the weights that the export makes up: torch as it comes, against exported files.
+
+    CPU time, and how far the files' maps of photographs are from torch's.
+    """
     import torch
 
-    from server.networks.catalogue import NETWORKS
+    from export.networks import made_up
+    from server.predictors.base import normalise
     from server.segmenters.runtime import open_onnx
 
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    eager = NETWORKS["basnet"].build().eval()
-    picture = torch.rand(1, 3, 320, 320)
-    with torch.inference_mode():
-        seconds = {"torch_eager": cpu_seconds(lambda: eager(picture), 2)}
+    eager = made_up("basnet")
+    photos = [cv2.cvtColor(cv2.imread(str(SAMPLE.with_name(name))), cv2.COLOR_BGR2RGB) for name in PHOTOS]
+    small = [cv2.resize(photo, (320, 320), interpolation=cv2.INTER_AREA).astype(np.float32) for photo in photos]
+
+    def in_torch(image: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return eager(torch.from_numpy(normalise(image / np.float32(255))[None]))[0].numpy()
+
+    runs: dict[str, Callable[[np.ndarray], np.ndarray]] = {"torch_eager": in_torch}
     for file in files:
         run, _ = open_onnx(file, "cpu")
-        image = np.asarray(picture) * np.float32(255)
-        seconds[file.stem] = cpu_seconds(lambda run=run, image=image: run(image), 2)  # type: ignore[misc]
+        runs[file.stem] = lambda image, run=run: run(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
+    seconds, maps = {}, {}
+    for name, run in runs.items():
+        seconds[name] = cpu_seconds(lambda run=run: run(small[0]), 3)
+        maps[name] = [run(image) for image in small]
+    figures: Figures = {}
     for name, value in seconds.items():
-        print(f"  {name:22} {value * 1000:8.0f} ms CPU   {value / seconds['torch_eager']:5.2f}")
-    return {f"basnet_{name}": round(value / seconds["torch_eager"], 3) for name, value in seconds.items()}
+        pairs = list(zip(maps[name], maps["torch_eager"], strict=True))
+        apart = float(np.mean([np.abs(ours - theirs).mean() for ours, theirs in pairs]))
+        agreement = float(np.mean([_iou(ours > 0.5, theirs > 0.5) for ours, theirs in pairs]))
+        ratio = value / seconds["torch_eager"]
+        print(f"  {name:18} {value * 1000:6.0f} ms CPU   {ratio:5.2f}   maps {apart:.4f} apart, IoU {agreement:.3f}")
+        figures |= {f"basnet_{name}": round(ratio, 3), f"basnet_{name}_apart": round(apart, 4)}
+    return figures
+
+
+def _iou(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return np.count_nonzero(ours & theirs) / max(1, np.count_nonzero(ours | theirs))
 
 
 PARTS: dict[str, Callable[[], Figures]] = {"path": path, "batching": batching, "overhead": overhead}

@@ -20,8 +20,10 @@ function choose(file) {
     return;
   }
   photo = file;
-  tap = null;
-  $("mark").hidden = true;
+  tap = cutout = null;
+  $("after").removeAttribute("src");
+  $("mark").hidden = $("options").hidden = true;
+  $("stage").hidden = $("before").hidden = false;
   show($("before"), file);
   cut();
 }
@@ -29,6 +31,7 @@ function choose(file) {
 function show(image, blob) {
   const old = image.src;
   image.src = URL.createObjectURL(blob);
+  document.body.classList.toggle("uncut", cutout === null);
   if (old.startsWith("blob:")) URL.revokeObjectURL(old);
 }
 
@@ -51,8 +54,8 @@ async function cut() {
     if (mine !== running) return;
     [cutout, box] = [bitmap, figures.box];
     await compose();
-    $("stage").hidden = $("options").hidden = false;
-    state("done", `Model ${figures.model}, ${Math.round(figures.coverage * 100)} % of the picture, sure to ${Math.round(figures.score * 100)} %.`);
+    $("options").hidden = false;
+    state("done", `Model ${figures.model}, ${Math.floor(figures.score * 100)} % sure. The object covers ${Math.round(figures.coverage * 100)} % of the picture.`);
   } catch (error) {
     if (error.name !== "AbortError") state("failed", "The server does not answer: check that it still runs, then try again.");
   }
@@ -64,7 +67,7 @@ async function refuse(answer) {
     $("options").hidden = $("keyLabel").hidden = false;
     $("key").focus();
   }
-  $("stage").hidden = cutout === null && answer.status !== 422;
+  $("stage").hidden = cutout === null && answer.status === 400;
   state("failed", body.errors?.[0]?.detail ?? `The server answered ${answer.status}: try again.`);
 }
 
@@ -107,6 +110,7 @@ $("file").addEventListener("change", (event) => {
   choose(event.target.files[0]);
   event.target.value = "";  // the same file may be chosen again
 });
+$("before").addEventListener("error", (event) => { event.target.hidden = true; });  // HEIC: the server reads it all the same
 $("slider").addEventListener("input", (event) => split(event.target.value));
 $("crop").addEventListener("change", compose);
 $("color").addEventListener("input", () => {
@@ -118,11 +122,11 @@ $("key").addEventListener("change", () => photo && cut());
 $("options").addEventListener("submit", (event) => event.preventDefault());
 
 $("compare").addEventListener("click", (event) => {
-  const area = $("after").getBoundingClientRect();
-  const image = $("before");
+  const area = (cutout ? $("after") : $("before")).getBoundingClientRect();
+  const [width, height] = cutout ? [cutout.width, cutout.height] : [$("before").naturalWidth, $("before").naturalHeight];
   const [u, v] = [(event.clientX - area.left) / area.width, (event.clientY - area.top) / area.height];
-  if (u < 0 || u > 1 || v < 0 || v > 1) return;
-  tap = [u * image.naturalWidth - 0.5, v * image.naturalHeight - 0.5].map((value) => Math.round(value * 10) / 10);
+  if (!width || u < 0 || u > 1 || v < 0 || v > 1) return;
+  tap = [u * width - 0.5, v * height - 0.5].map((value) => Math.round(value * 10) / 10);
   const mark = $("mark");
   [mark.style.left, mark.style.top, mark.hidden] = [`${u * 100}%`, `${v * 100}%`, false];
   cut();

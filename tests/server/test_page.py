@@ -139,6 +139,24 @@ def test_a_dropped_picture_is_taken(browser: Browser, settings: Settings, two_ob
         state(page, "done")
 
 
+def test_nothing_of_the_last_picture_stays_when_the_next_one_fails(
+    browser: Browser, settings: Settings, two_objects: Path, tmp_path: Path
+) -> None:
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(two_objects.read_bytes()[:200])
+    with serving(create_app(settings), "127.0.0.1", 0) as address:
+        page = opened(browser, address)
+        page.set_input_files("#file", two_objects)
+        state(page, "done")
+        page.set_input_files("#file", torn)
+        state(page, "failed", "damaged")
+        assert not page.locator("#stage").is_visible()
+        assert not page.locator("#download").is_visible()
+        page.set_input_files("#file", two_objects)
+        state(page, "done")
+        assert page.locator("#download").is_visible()
+
+
 def test_failures_are_told_in_the_servers_words_and_a_key_is_asked_for(
     browser: Browser, settings: Settings, two_objects: Path, tmp_path: Path
 ) -> None:
@@ -152,6 +170,12 @@ def test_failures_are_told_in_the_servers_words_and_a_key_is_asked_for(
         page.set_input_files("#file", text)
         state(page, "failed", "not a picture")
         page.set_input_files("#file", empty)
+        state(page, "failed", "No object was found")
+        assert page.locator("#before").bounding_box()["width"] == 50  # type: ignore[index]
+        assert not page.locator("#download").is_visible()
+        with page.expect_request("**/v1/cut"):
+            page.click("#before", position={"x": 10, "y": 20})
+        assert page.locator("#mark").is_visible()
         state(page, "failed", "No object was found")
         secret = keys.add("page")[1]
         page.set_input_files("#file", two_objects)
