@@ -16,7 +16,7 @@ from desktop_agent.paste.nudge import move_into_place
 from desktop_agent.paste.raster import premultiplied, resample, straight
 from desktop_agent.windows import Window
 
-GOOD_PX, GOOD_SCALE = 1.0, 0.01
+GOOD_PX, GOOD_SCALE = 0.9, 0.01
 FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.02
 MIDDLE_PX = 12.0

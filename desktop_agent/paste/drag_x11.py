@@ -17,7 +17,7 @@ from desktop_agent.x11 import connection
 VERSION = 5
 ANSWER_SECONDS = 3.0
 ACCEPT_SECONDS = 1.5
-SETTLE_SECONDS = 0.04  # between positions: toolkits start their own autoscroll and hover work
+SETTLE_SECONDS = 0.05  # between positions: toolkits start their own autoscroll and hover work
 
 
 class X11Drag:
@@ -55,7 +55,7 @@ class _Drag:
         kinds = [*self._kinds, 0, 0, 0][:3]
         self._send("XdndEnter", self._version << 24, *kinds)
         x, y = int(at.x // 1), int(at.y // 1)
-        for step in (4, 0):  # a short way, as a hand would come
+        for step in (8, 4, 0):  # a short way, as a hand would come
             accepted = self._position(x - step, y - step)
             time.sleep(SETTLE_SECONDS)
         deadline = time.monotonic() + ACCEPT_SECONDS

@@ -26,7 +26,6 @@ class Office:
         resolver = local.ServiceManager.createInstanceWithContext("com.sun.star.bridge.UnoUrlResolver", local)
         self._context = resolver.resolve(f"uno:{address};StarOffice.ComponentContext")
         self._view: Any = None
-        self._page: Any = None
         self._shape: Any = None
 
     def open(self, title: str) -> list[int]:
@@ -41,18 +40,20 @@ class Office:
         return [area.X, area.Y, area.Width, area.Height]
 
     def insert(self, picture: str, place: list[float]) -> None:
+        """The menu's command, because what is added to a page directly is no step that can be undone."""
         import uno
         from com.sun.star.beans import PropertyValue
 
-        shape = self._view.Model.createInstance("com.sun.star.drawing.GraphicObjectShape")
         where = PropertyValue()
-        where.Name, where.Value = "URL", uno.systemPathToFileUrl(picture)
-        shape.Graphic = self._create("com.sun.star.graphic.GraphicProvider").queryGraphic((where,))
-        self._page = self._view.CurrentPage
-        self._page.add(shape)
-        self._shape = shape
+        where.Name, where.Value = "FileName", uno.systemPathToFileUrl(picture)
+        self._view.select(None)
+        dispatcher = self._create("com.sun.star.frame.DispatchHelper")
+        dispatcher.executeDispatch(self._view.Frame, ".uno:InsertGraphic", "", 0, (where,))
+        inserted = self._view.Selection
+        if inserted is None or inserted.Count != 1:
+            raise Refused("not_taken", "LibreOffice did not insert the picture; a dialog may be open in it.")
+        self._shape = inserted.getByIndex(0)
         self.place(place)
-        self._view.select(shape)  # Delete takes it away again; LibreOffice records no step to undo for this
 
     def place(self, place: list[float]) -> None:
         from com.sun.star.drawing import HomogenMatrix3, HomogenMatrixLine3
@@ -61,7 +62,7 @@ class Office:
         self._shape.Transformation = HomogenMatrix3(*lines)
 
     def remove(self) -> None:
-        self._page.remove(self._shape)
+        self._view.Model.UndoManager.undo()
 
     def _create(self, service: str) -> Any:
         return self._context.ServiceManager.createInstanceWithContext(service, self._context)

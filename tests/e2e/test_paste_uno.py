@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from desktop_agent.board import BoardStore
 from desktop_agent.errors import PasteFailed
 from desktop_agent.geometry import Placement
+from desktop_agent.paste.match import looks_placed
 from desktop_agent.paste.registry import open_drivers
 from desktop_agent.paste.uno_office import address_of, connected
 from desktop_agent.screen import MssScreen
 from tests.e2e.applications import Setup, installed, start
 from tests.e2e.coffee import coffee, measured
-from tests.e2e.desktop import VirtualDesktop, missing_programs, on_desktop
+from tests.e2e.desktop import VirtualDesktop, missing_programs, on_desktop, wait_for
 
 pytestmark = [
     pytest.mark.app,
@@ -43,6 +46,10 @@ def test_a_listening_office_gets_a_shape_in_its_full_resolution(name: str) -> No
                 assert found.scale == pytest.approx(scale, rel=0.01)
                 assert found.rotation == pytest.approx(rotation, abs=0.5)
                 assert rim_error < 8
+        subprocess.run(["xdotool", "key", "ctrl+z"], env=desktop.env, check=True)
+        wait_for(
+            lambda: not looks_placed(cutout, before, screen.grab()[0].image, wanted), 30, "one step does not undo it"
+        )
         with connected(window, address) as office:
             assert office is not None
             with pytest.raises(PasteFailed, match="0 windows called") as failed:
