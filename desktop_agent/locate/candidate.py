@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from desktop_agent.geometry import Homography, Point
-from desktop_agent.locate.features import RGB, Grey, shrink, to_grey
+from desktop_agent.locate.features import RGB, Detail, Features, Grey, extract, shrink, to_grey
 from desktop_agent.locate.hypothesis import flaw
 from desktop_agent.locate.location import Evidence, Location, Refusal
-from desktop_agent.locate.rectify import Axes, Upright, level_axes, screen_axes, upright
+from desktop_agent.locate.rectify import Axes, Upright, level_axes, line_segments, screen_axes, upright
 from desktop_agent.locate.refine import Refined, refine
 from desktop_agent.locate.screens import PreparedScreen
-from desktop_agent.locate.verify import Agreement, agreement
+from desktop_agent.locate.verify import Agreement, Seen, agreement, preference
 
 SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
@@ -33,6 +34,10 @@ LEVELS, SOUGHT_LEVELS = 2, 3
 MOST_PASSES = 4
 ALIKE = 0.95
 """A rival's support, as a part of the best candidate's."""
+CLEAR, LEAST_WINDOWS = 0.3, 2.0
+"""Difference of the correlations where rivals would look different that decides between them, and how large that must be."""
+SAME_PLACE, SAME_TRACKS = 0.01, 0.002
+"""Diagonals of the screen between two points that are one, and between tracks of one thing (a row of a list is ten times that)."""
 LARGEST_SIGMA = 0.02
 """In diagonals of the screen."""
 
@@ -44,6 +49,7 @@ class View:
         grey = to_grey(image) if image.size and image.ndim == 3 else image
         self.full: Grey = grey if image.size else np.zeros((0, 0), np.uint8)
         self.height, self.width = self.full.shape
+        self._features: dict[Detail, Features] = {}
         if image.size:
             self.fine, self.coarse = shrink(self.full, fine), shrink(self.full, coarse)
 
@@ -55,9 +61,20 @@ class View:
     def center(self) -> Point:
         return Point(self.width / 2, self.height / 2)
 
+    def features(self, detail: Detail) -> Features:
+        """Of ``full``, searched once."""
+        if detail not in self._features:
+            self._features[detail] = extract(self.full, detail)
+        return self._features[detail]
+
+    @cached_property
+    def _lines(self) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+        small = shrink(self.full, AXES_AT)
+        return line_segments(small), small.shape
+
     @cached_property
     def axes(self) -> Axes | None:
-        return screen_axes(shrink(self.full, AXES_AT))
+        return screen_axes(*self._lines)
 
     @cached_property
     def squared(self) -> Upright | None:
@@ -67,7 +84,7 @@ class View:
     @cached_property
     def levelled(self) -> Upright | None:
         """The same by the least tilted axes that any lines agree with; None when those are the ones of ``squared``."""
-        axes = level_axes(shrink(self.full, AXES_AT))
+        axes = level_axes(*self._lines)
         known = self.axes is not None and float(self.axes.rotation[:, 2] @ axes.rotation[:, 2]) > ALIKE_AXES
         return None if known else upright(self.fine, axes, SQUARED_AT)
 
@@ -167,8 +184,32 @@ def grow(
     return Candidate(screen, better, refined, agreed)
 
 
+def rivals(other: Candidate, best: Candidate) -> bool:
+    """Whether the view as a whole speaks about as much for ``other`` as for ``best``."""
+    return other.agreement.support > ALIKE * best.agreement.support
+
+
 def ambiguous(best: Candidate, other: Candidate, view: View) -> bool:
-    """Whether the two put the point at different places and the view speaks for neither clearly."""
-    a, b = (candidate.homography.apply_point(view.center) for candidate in (best, other))
-    same = best.screen is other.screen and a.distance(b) < 0.01 * best.screen.diagonal
-    return not same and other.agreement.support > ALIKE * best.agreement.support and other.tracks > 0.5 * best.tracks
+    """Whether the two put the point at different places and the view speaks for neither clearly: not as a whole, and not where
+    they would look different."""
+    if _same_place(best, other, view):
+        return False
+    if not rivals(other, best) or other.tracks <= 0.5 * best.tracks:
+        return False
+    to_view = view.from_smaller(view.coarse)
+    mine, its = (Seen(c.screen, c.homography @ to_view, c.refined.lens) for c in (best, other))
+    advantage, windows = preference(view.coarse, mine, its)
+    return advantage < CLEAR or windows < LEAST_WINDOWS
+
+
+def _same_place(a: Candidate, b: Candidate, view: View) -> bool:
+    """Whether they put the point at one place, or what was tracked at one place and the point not far from it: beside the only
+    line of text a tilt is hard to tell."""
+    if a.screen is not b.screen:
+        return False
+    apart = a.homography.apply_point(view.center).distance(b.homography.apply_point(view.center)) / a.screen.diagonal
+    if apart < SAME_PLACE:
+        return True
+    tracked = view.from_smaller(view.fine).apply(a.refined.view_xy[a.refined.inlier])
+    between = np.hypot(*(a.homography.apply(tracked) - b.homography.apply(tracked)).T)
+    return apart < 3 * SAME_PLACE and float(np.median(between)) < SAME_TRACKS * a.screen.diagonal

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from desktop_agent.geometry import Homography
-from desktop_agent.locate.candidate import LEVELS, SMALLEST_VIEW, SOUGHT_LEVELS, Candidate, View, ambiguous, grow
+import numpy as np
+
+from desktop_agent.geometry import Homography, rectangle_quad
+from desktop_agent.locate.candidate import (
+    LEVELS,
+    SMALLEST_VIEW,
+    SOUGHT_LEVELS,
+    Candidate,
+    View,
+    ambiguous,
+    grow,
+    rivals,
+)
 from desktop_agent.locate.copies import within
 from desktop_agent.locate.features import RGB
 from desktop_agent.locate.hypothesis import LEAST_INLIERS
 from desktop_agent.locate.location import Location, Refusal
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen, ScreenCache
-from desktop_agent.locate.stages import Fast, Guess, LevelSweep, Square, Sweep
+from desktop_agent.locate.stages import Fast, Guess, LevelSquare, LevelSweep, SmallSquare, Square, Sweep
 from desktop_agent.screen import Screenshot
 
 SURE = 12
@@ -21,6 +32,12 @@ SURE = 12
 
 COPIED = 0.3
 """Part of the key points in the view that another place of the screen has too, at least, when it is a rival."""
+
+MOST_LEADERS = 4
+"""Best places whose likenesses elsewhere on the screen are looked at."""
+
+SAME = 0.02
+"""Long sides of the view that two guesses of one pose may differ."""
 
 TELLING = [
     Refusal.TOO_FEW_FEATURES,
@@ -33,7 +50,7 @@ TELLING = [
 """Reasons from the least to the most telling; the most telling one found is given."""
 
 Stage = type[Fast] | type[Square] | type[Sweep]
-QUICK: tuple[Stage, ...] = (Fast, Square)
+QUICK: tuple[Stage, ...] = (Fast, SmallSquare, LevelSquare, Square)
 SLOW: tuple[Stage, ...] = (Sweep, LevelSweep)
 
 
@@ -81,6 +98,31 @@ class Localizer:
         return replace(location, elapsed_ms=(time.perf_counter() - started) * 1000)
 
 
+def _leads_to(guess: Guess, candidate: Candidate, view: View) -> bool:
+    """Whether the guess is so near a proven candidate that refining it would end there."""
+    if guess.screen is not candidate.screen:
+        return False
+    corners = rectangle_quad(*view.size).array() * 0.6 + np.array(view.size) * 0.2
+    if (guess.homography.depth(corners) <= 0).any():
+        return False
+    off = np.hypot(*(candidate.homography.inverse().apply(guess.homography.apply(corners)) - corners).T)
+    return bool(off.max() < SAME * max(view.size))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The ``proven`` candidates of one stage, and those of them that are ``believed`` when no other place looks as good."""
+
+    proven: list[Candidate]
+    believed: list[Candidate]
+
+    @property
+    def leaders(self) -> list[Candidate]:
+        """The believed ones that look about as good as the best, best first."""
+        ordered = sorted(self.believed, key=lambda candidate: -candidate.agreement.support)
+        return [found for found in ordered if found is ordered[0] or rivals(found, ordered[0])]
+
+
 class _Search:
     """One view against all screens."""
 
@@ -94,7 +136,7 @@ class _Search:
             return Location.refused(Refusal.TOO_FEW_FEATURES)
         if prior is not None:
             meant = (screen for screen in self.screens if monitor in (None, screen.monitor.index))
-            best = self._best(Guess(screen, prior, 0) for screen in meant)
+            best = self._best(self._grown(Guess(screen, prior, 0) for screen in meant))
             if best is not None:
                 return best.located(self.view, "prior")
         for stage in stages:
@@ -112,30 +154,38 @@ class _Search:
             return None
         if not isinstance(stage, Sweep):  # which any view starts, however blank
             self._tell(Refusal.NO_CONSISTENT_PLANE)
-        best = self._best(guess for screen in self.screens for guess in stage.guesses(screen))
-        if best is not None:
-            best = self._best(self._rivals(best), best)
+        found = self._grown(guess for screen in self.screens for guess in stage.guesses(screen))
+        for place in range(MOST_LEADERS):  # what looks like one of the best places may look better still
+            leaders = found.leaders
+            if place == len(leaders):
+                break
+            self._grown(self._rivals(leaders[place]), found)
+        best = self._best(found)
         return best.located(self.view, stage.name) if best is not None else None
 
-    def _best(self, guesses: Iterable[Guess], known: Candidate | None = None) -> Candidate | None:
-        """The proven candidate that looks best; None when there is none, or when another place looks as good."""
-        proven = [] if known is None else [known]
-        believed = proven.copy()
+    def _grown(self, guesses: Iterable[Guess], found: _Found | None = None) -> _Found:
+        """What the guesses grow up to, added to what was found before."""
+        found = _Found([], []) if found is None else found
         for guess in guesses:
+            if any(_leads_to(guess, candidate, self.view) for candidate in found.proven):
+                continue
             grown = grow(self.view, guess.screen, guess.homography, levels=SOUGHT_LEVELS if guess.sought else LEVELS)
             if isinstance(grown, Candidate):
                 self._tell(Refusal.UNSTABLE)
-                proven += [grown] * grown.proven
-                believed += [grown] * (grown.sure if guess.sought else grown.proven)
+                found.proven.extend([grown] * grown.proven)
+                found.believed.extend([grown] * (grown.sure if guess.sought else grown.proven))
             elif guess.inliers >= SURE:
                 self._tell(grown)
-        if not believed:
-            return None
-        best = max(believed, key=lambda candidate: candidate.agreement.support)
-        if any(ambiguous(best, other, self.view) for other in proven if other is not best):
+        return found
+
+    def _best(self, found: _Found) -> Candidate | None:
+        """The proven candidate that looks best; None when there is none, or when another place looks as good."""
+        for best in found.leaders:
+            if not any(ambiguous(best, other, self.view) for other in found.proven if other is not best):
+                return best
+        if found.believed:
             self._tell(Refusal.AMBIGUOUS)
-            return None
-        return best
+        return None
 
     def _rivals(self, candidate: Candidate) -> Iterator[Guess]:
         """Other places of the screen that look like the one that is seen."""
@@ -150,11 +200,10 @@ class _Search:
 
     def _mirrored(self) -> bool:
         """Whether the view's mirror image is what would be located."""
-        flipped = self.view.mirrored()
-        stage = Fast(flipped)
+        stage = Fast.in_a_mirror(self.view)
         for screen in self.screens:
             for guess in stage.guesses(screen):
-                grown = grow(flipped, screen, guess.homography)
+                grown = grow(self.view.mirrored(), screen, guess.homography)
                 if isinstance(grown, Candidate) and grown.proven:
                     return True
         return False

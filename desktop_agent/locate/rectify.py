@@ -63,25 +63,26 @@ def line_segments(view: Grey, least: float = 0.035) -> Float:
     return np.asarray(ends[order][length[order] >= least * max(view.shape)][:250])
 
 
-def screen_axes(view: Grey) -> Axes | None:
-    """The orthogonal pair of directions that most line length agrees on; None when too few lines do."""
-    ends = line_segments(view)
+def screen_axes(ends: Float, shape: tuple[int, ...]) -> Axes | None:
+    """The orthogonal pair of directions that most length of the lines agrees on; None when too few lines do.
+
+    ``ends`` are the ``line_segments`` of a view of that ``shape`` (H, W).
+    """
     if len(ends) < 4:
         return None
-    found = [axes for focal in FOCALS if (axes := _axes(ends, view.shape, focal)) is not None]
+    found = [axes for focal in FOCALS if (axes := _axes(ends, shape, focal)) is not None]
     return max(found, key=lambda axes: axes.support * FOCALS[axes.focal], default=None)
 
 
-def level_axes(view: Grey) -> Axes:
+def level_axes(ends: Float, shape: tuple[int, ...]) -> Axes:
     """The least tilted axes of which lines support at least one; those of an untilted, unturned phone when there is no line.
 
     Two lines, or one and no tilt, give the first axis; the second is where the tilt is smallest.
     """
-    ends = line_segments(view)
     focal = next(iter(FOCALS))
     if not len(ends):
         return Axes(np.eye(3), 0.0, focal)
-    normals, weight = _planes(ends, view.shape, focal)
+    normals, weight = _planes(ends, shape, focal)
     flat = np.column_stack([ends[:, 2:] - ends[:, :2], np.zeros(len(ends))])
     i, j = np.triu_indices(min(len(ends), 40), 1)
     meeting = np.cross(normals[i], normals[j])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,10 @@ LENS_PRIOR, CAUTIOUS_LENS_PRIOR = 0.015, 0.003
 """Standard deviation of a phone's remaining radial coefficient, in units of the focal length; the second one for fewer than
 ``MANY`` tracks, which cannot tell lens from tilt."""
 MANY = 40
+SETTLED = 1e-6
+"""Half long sides of the view by which a last step no longer matters."""
+STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
+"""At most so many of Lucas and Kanade's steps a level, until one is shorter than so many pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +102,9 @@ def refine(
     if corners is None or len(corners) < 8:
         return None
     start = corners.reshape(-1, 1, 2).astype(np.float32)
-    side = (window, window)
-    there, ok, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, winSize=side, maxLevel=levels)
-    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(target, source, there, None, winSize=side, maxLevel=levels)
+    search: dict[str, Any] = {"winSize": (window, window), "maxLevel": levels, "criteria": STEPS}
+    there, ok, _ = cv2.calcOpticalFlowPyrLK(source, target, start, None, **search)
+    back, ok_back, _ = cv2.calcOpticalFlowPyrLK(target, source, there, None, **search)
     loop = np.hypot(*(back - start)[:, 0].T)
     good = (ok.ravel() == 1) & (ok_back.ravel() == 1) & (loop < 0.7)
     if good.sum() < 8:
@@ -183,6 +188,8 @@ def _gauss_newton(
         lens += float(change[8])
         if not np.isfinite(matrix).all() or abs(lens) > 0.3:
             return None
+        if step > 2 and np.abs(change).max() < SETTLED:
+            break
     inlier = distance < max(3 * width, noise)
     if inlier.sum() < 8:
         return None

@@ -16,15 +16,17 @@ from desktop_agent.locate.matching import match, similarities
 from desktop_agent.locate.rectify import Upright
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen
 from desktop_agent.locate.sweep import featureless, sweep
-from desktop_agent.locate.voting import Vote, likely_turns, quarter_turn, turned, votes
+from desktop_agent.locate.voting import Vote, likely_turns, mirrored, quarter_turn, turned, votes
 
 Float = NDArray[np.float64]
 
 FAST_VIEW, FAST_RATIO = Detail(640, 1200), 0.8
-SQUARE_VIEW = Detail(900, 1000, 0.02, upright=True)
+SMALL_VIEW, SQUARE_VIEW = Detail(450, 1000, 0.02, upright=True), Detail(900, 1000, 0.02, upright=True)
 VOTE_TOLERANCE = 6.0
 FEW = 12
 SLIDES = 4
+TEXTURED = 28
+"""Of 64 parts of the view, more of which have key points only where key points would have placed it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,14 @@ class Fast:
     name = "fast"
 
     def __init__(self, view: View) -> None:
-        self.features = extract(view.full, FAST_VIEW)
+        self.features = view.features(FAST_VIEW)
+
+    @classmethod
+    def in_a_mirror(cls, view: View) -> Fast:
+        """The stage of the view's mirror image."""
+        stage = cls(view)
+        stage.features = mirrored(stage.features, view.width)
+        return stage
 
     def starved(self, screen: PreparedScreen) -> bool:
         return min(len(self.features), len(screen.features(FAST_SCREEN))) < FEW
@@ -66,14 +75,18 @@ class Square:
     """The view drawn squarely by its lines; upright key points vote for scale, shift and quarter turns."""
 
     name = "square"
+    detail = SQUARE_VIEW
 
     def __init__(self, view: View) -> None:
-        squared = view.squared
+        squared = self._squared(view)
         self.features: Features | None = None
         if squared is not None:
             self.size = (squared.image.shape[1], squared.image.shape[0])
             self.to_view = view.from_smaller(view.fine) @ squared.to_view
-            self.features = extract(squared.image, SQUARE_VIEW)
+            self.features = extract(squared.image, self.detail)
+
+    def _squared(self, view: View) -> Upright | None:
+        return view.squared
 
     def starved(self, screen: PreparedScreen) -> bool:
         return self.features is None or min(len(self.features), len(screen.features(SQUARE_SCREEN))) < FEW
@@ -99,6 +112,19 @@ class Square:
         yield Guess(screen, Homography(scaled) @ turn @ self.to_view.inverse(), vote.score)
 
 
+class SmallSquare(Square):
+    """The same at half the size, where letters close up are as small as the screen's and a display's grid has vanished."""
+
+    detail = SMALL_VIEW
+
+
+class LevelSquare(SmallSquare):
+    """The same for a view whose lines tell one direction, or none: it was perhaps hardly tilted."""
+
+    def _squared(self, view: View) -> Upright | None:
+        return view.levelled
+
+
 class Sweep:
     """The squarely drawn view slid over the screen; a second of work, for a photograph that nothing else has placed."""
 
@@ -108,9 +134,10 @@ class Sweep:
         self.squared = self._squared(view)
         self.center = Point(view.fine.shape[1] / 2, view.fine.shape[0] / 2)
         self.to_fine = view.from_smaller(view.fine).inverse()
+        self.told = _cells(view) > TEXTURED
 
     def starved(self, screen: PreparedScreen) -> bool:
-        return self.squared is None or featureless(self.squared)
+        return self.told or self.squared is None or featureless(self.squared)
 
     def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
         if self.squared is not None:
@@ -122,10 +149,16 @@ class Sweep:
 
 
 class LevelSweep(Sweep):
-    """The same for a view whose lines tell one direction, or none: it was perhaps hardly tilted."""
+    """The same for the view that ``LevelSquare`` draws."""
 
     def _squared(self, view: View) -> Upright | None:
         return view.levelled
+
+
+def _cells(view: View) -> int:
+    """How many of the 8 x 8 parts of the view have key points."""
+    places = view.features(FAST_VIEW).xy.astype(np.float64) / view.size
+    return spread(places, 1 / 8)
 
 
 def _spread(view_xy: Float, screen_xy: Float, view: Features, screen: Features) -> bool:

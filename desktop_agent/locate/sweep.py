@@ -27,6 +27,8 @@ COARSE_STEP, FINE_STEP = 1.1, 1.06
 COARSE_SIZE, COARSE_RADIUS, FINE_RADIUS = 0.55, 5, 8
 SMALLEST, SCREEN, LARGEST = 90, 667, 200
 """Long side in pixels of the view that is slid, and width of the screen beneath it, which decides between the two."""
+LEAST_SCORE = 0.48
+"""Of the best place in the coarse pass, less than which no finer one makes a match."""
 PROMISING = 16
 """Pairs of scale and turn that the fine pass looks at."""
 FLOOR = 10.0
@@ -80,6 +82,8 @@ def sweep(upright: Upright, center: Point, screen: PreparedScreen, wanted: int) 
     """
     every = [(span, quarters) for span in _spans(COARSE_STEP) for quarters in range(4)]
     coarse = _slides(upright, center, screen, every, COARSE_SIZE, COARSE_RADIUS)
+    if not coarse or coarse[0].score < LEAST_SCORE:
+        return []
     pairs = list(dict.fromkeys((slide.span, slide.quarters) for slide in coarse))[:PROMISING]
     close = math.log(COARSE_STEP) / 2 + 1e-6
     finer = [

@@ -19,7 +19,7 @@ from desktop_agent.locate.refine import normalised, render
 from desktop_agent.locate.screens import PreparedScreen
 from desktop_agent.screen import Screenshot
 
-FRAME_FINE, FRAME_COARSE, FRAME_SHIFT = 560, 320, 160
+FRAME_FINE, FRAME_COARSE, FRAME_SHIFT = 480, 320, 160
 FRAME_POINTS = 140
 THOROUGH_EVERY = 4
 """A lost aim is searched for cheaply, and thoroughly in every fourth frame."""

@@ -43,6 +43,16 @@ def turned(features: Features, quarters: int, size: tuple[float, float]) -> Feat
     return replace(features, xy=np.ascontiguousarray(xy), descriptors=np.ascontiguousarray(descriptors))
 
 
+def mirrored(features: Features, width: float) -> Features:
+    """The features of the picture of that width seen in a mirror, without searching it again."""
+    return replace(
+        features,
+        xy=np.column_stack([width - features.xy[:, 0], features.xy[:, 1]]).astype(np.float32),
+        descriptors=np.ascontiguousarray(features.descriptors[:, _MIRRORED]),
+        angle=(180 - features.angle) % 360,
+    )
+
+
 def quarter_turn(quarters: int, size: tuple[float, float]) -> Homography:
     """The map of a picture (width, height) onto itself turned by ``quarters`` * 90 degrees clockwise, as in ``turned``."""
     pose = Homography.identity()
@@ -58,7 +68,13 @@ def _turned_bins() -> NDArray[np.intp]:
     return np.roll(np.rot90(index, -1), -2, axis=2).ravel()
 
 
-_QUARTER = _turned_bins()
+def _mirrored_bins() -> NDArray[np.intp]:
+    """The same for a picture that is seen in a mirror, left and right exchanged."""
+    index = np.arange(128).reshape(4, 4, 8)[::-1]
+    return np.asarray(index[..., -np.arange(8) % 8].ravel(), dtype=np.intp)
+
+
+_QUARTER, _MIRRORED = _turned_bins(), _mirrored_bins()
 
 
 def likely_turns(view: Features, screen: Features, size: tuple[float, float]) -> list[int]:

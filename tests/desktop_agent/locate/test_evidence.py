@@ -10,7 +10,7 @@ from desktop_agent.geometry import Homography
 from desktop_agent.locate.copies import copies, within
 from desktop_agent.locate.features import extract, to_grey
 from desktop_agent.locate.screens import FAST_SCREEN, PreparedScreen
-from desktop_agent.locate.verify import agreement
+from desktop_agent.locate.verify import Seen, agreement, preference
 
 from .conftest import as_screenshot
 
@@ -69,3 +69,28 @@ def test_text_that_the_screen_does_not_have_is_one(page: np.ndarray, lines: int)
     assert agreed.correlation > 0.8
     assert agreed.explained < 0.45
     assert agreed.support < 0.6 * agreement(page, screen, Homography.identity()).support
+
+
+@pytest.fixture
+def twins(page: np.ndarray) -> PreparedScreen:
+    """Two equal pages side by side; right of the second one a line of text runs down."""
+    margin = np.full((360, 60), 235, np.uint8)
+    for y in range(30, 360, 40):
+        cv2.putText(margin, "ab", (8, y), cv2.FONT_HERSHEY_SIMPLEX, 1, 20, 2)
+    return PreparedScreen(as_screenshot(cv2.cvtColor(np.hstack([page, page, margin]), cv2.COLOR_GRAY2RGB)))
+
+
+def test_equal_places_are_told_apart_by_the_strip_where_they_differ(twins: PreparedScreen) -> None:
+    view = np.ascontiguousarray(twins.grey[:, 520:1010])
+    right, wrong = (Seen(twins, Homography.translation(x, 0), 0.0) for x in (520, 40))
+    advantage, windows = preference(view, right, wrong)
+    assert advantage > 0.5
+    assert windows > 10
+    assert preference(view, wrong, right) == (pytest.approx(-advantage), pytest.approx(windows))
+
+
+def test_nothing_tells_equal_places_apart_inside_of_them(twins: PreparedScreen) -> None:
+    view = np.ascontiguousarray(twins.grey[:, 20:440])
+    left, right = (Seen(twins, Homography.translation(x, 0), 0.0) for x in (20, 500))
+    advantage, windows = preference(view, left, right)
+    assert abs(advantage) < 0.05 or windows < 1

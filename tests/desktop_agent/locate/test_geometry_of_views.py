@@ -10,9 +10,9 @@ from desktop_agent.locate.features import Detail, extract, to_grey
 from desktop_agent.locate.hypothesis import fit, flaw
 from desktop_agent.locate.location import Refusal
 from desktop_agent.locate.matching import match, nearest, similarities
-from desktop_agent.locate.rectify import screen_axes, upright
+from desktop_agent.locate.rectify import line_segments, screen_axes, upright
 from desktop_agent.locate.refine import fit_plane_and_lens
-from desktop_agent.locate.voting import quarter_turn, turned, votes
+from desktop_agent.locate.voting import mirrored, quarter_turn, turned, votes
 from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
 
 
@@ -20,7 +20,7 @@ from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
 def test_lines_give_the_screens_axes(yaw: float, pitch: float, roll: float, desk: np.ndarray) -> None:
     pose = Pose(coverage=0.8, yaw=yaw, pitch=pitch, roll=roll, fov=65)
     view = SimulatedCamera(2).shoot(desk, (800, 450), conditions=Conditions(pose, view_size=(600, 800))).view
-    axes = screen_axes(to_grey(view))
+    axes = screen_axes(line_segments(to_grey(view)), view.shape[:2])
     assert axes is not None
     assert axes.tilt == pytest.approx(pose.tilt, abs=4)
     assert np.linalg.det(axes.rotation) == pytest.approx(1)
@@ -32,7 +32,8 @@ def test_lines_give_the_screens_axes(yaw: float, pitch: float, roll: float, desk
 
 
 def test_nothing_straight_gives_no_axes() -> None:
-    assert screen_axes(np.full((300, 400), 90, np.uint8)) is None
+    blank = np.full((300, 400), 90, np.uint8)
+    assert screen_axes(line_segments(blank), blank.shape) is None
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -48,6 +49,19 @@ def test_turned_features_are_those_of_the_turned_picture(quarters: int, desk: np
     assert np.median(similarity[same]) > 0.98
     corner = quarter_turn(quarters, (width, height)).apply([(0, 0)])[0]
     assert tuple(corner) == {1: (height, 0), 2: (width, height), 3: (0, width)}[quarters]
+
+
+def test_mirrored_features_are_those_of_the_mirrored_picture(desk: np.ndarray) -> None:
+    picture = to_grey(desk)[::2, ::2].copy()
+    detail = Detail(2000, 400)
+    found = mirrored(extract(picture, detail), picture.shape[1])
+    expected = extract(np.ascontiguousarray(picture[:, ::-1]), detail)
+    pairs, similarity = nearest(found, expected, 1, 0.9)
+    same = np.hypot(*(found.xy[pairs.view] - expected.xy[pairs.screen]).T) < 1
+    assert same.mean() > 0.8
+    assert np.median(similarity[same]) > 0.98
+    turn = (found.angle[pairs.view] - expected.angle[pairs.screen] + 180) % 360 - 180
+    assert np.median(np.abs(turn[same])) < 1
 
 
 def test_votes_find_scale_and_shift(desk: np.ndarray) -> None:

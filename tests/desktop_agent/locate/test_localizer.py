@@ -54,6 +54,14 @@ def test_views_of_many_sizes(size: tuple[int, int], desk: np.ndarray, localizer:
     assert_right(localizer.locate(shot.view, [as_screenshot(desk)]), shot)
 
 
+def test_letters_close_up_behind_the_display_s_grid(desk: np.ndarray, localizer: Localizer) -> None:
+    conditions = Conditions(Pose(coverage=0.16, yaw=24, roll=84), view_size=(720, 960), moire=0.6, noise=0.015)
+    shot = SimulatedCamera(4).shoot(desk, (260, 620), conditions=conditions)
+    found = localizer.locate(shot.view, [as_screenshot(desk)], patient=False)
+    assert_right(found, shot)
+    assert found.stage == "square"
+
+
 def test_what_only_the_display_shows_does_not_matter(desk: np.ndarray, localizer: Localizer) -> None:
     conditions = Conditions(Pose(coverage=0.7), cursor=True, clock=True, popup=True)
     shot = SimulatedCamera(5).shoot(desk, (800, 400), conditions=conditions)
