@@ -18,6 +18,7 @@ _PROOFS = {"onnx": "onnxruntime", "coreml": "the package's MIL program, evaluate
 def card(done: Exported, sums: str) -> str:
     """Markdown: what the file is, how it was proven, how it is used."""
     target, side = done.target, done.size
+    calibrated = done.metadata.get("calibration", "")
     sections = [f"# {done.path.name}", ""]
     if not done.trained:
         sections += [f"> **{networks.MADE_UP}.** Its maps mean nothing.", ""]
@@ -25,7 +26,7 @@ def card(done: Exported, sums: str) -> str:
         "Model": f"`{target.name}`: {target.task}",
         "Source": "; ".join(dict.fromkeys(NETWORKS[name].source for name in target.networks)),
         "Format": _FORMATS[done.format] + f" ({done.fitness.kind.split(', ')[1]})",
-        "Precision": done.precision,
+        "Precision": done.precision + (f", calibrated on {calibrated}" if calibrated else ""),
         "Size": f"{done.bytes / 1e6:.2f} MB, {target.parameters:,} parameters",
         "Licence": f"code: MIT; weights: {done.licence}",
         "Source commit": done.metadata["source_commit"],

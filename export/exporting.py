@@ -155,13 +155,19 @@ class Exporter:
         model = {
             "fp32": lambda: copy.deepcopy(self.onnx_fp32),
             "fp16": lambda: converting.half_onnx(self.onnx_fp32),
-            "int8": lambda: quantising.int8_onnx(self.onnx_fp32, self.feeds),
+            "int8": lambda: self._int8_onnx(metadata),
         }[precision]()
         converting.compact(model)
         onnx.helper.set_model_props(model, metadata)
         model.producer_name, model.producer_version = "ar-copy-paste", metadata["version"]
         model.doc_string = metadata["description"]
         path.write_bytes(model.SerializeToString())  # onnx.save hides the reason when a disk is full
+
+    def _int8_onnx(self, metadata: dict[str, str]) -> Any:
+        feeds = quantising.calibrating(self.feeds, self.target.gmacs)
+        metadata["calibration"] = f"{len(feeds)} pictures"
+        self.progress(f"{self.target.name}: calibrating on {metadata['calibration']}")
+        return quantising.int8_onnx(self.onnx_fp32, feeds)
 
     def _write_coreml(self, precision: str, path: Path, metadata: dict[str, str]) -> None:
         if precision == "fp32":

@@ -1,5 +1,6 @@
 """GEM with fewer multiplications: the last doubling of the pixel embedding, its 1x1 convolution and the product with the queries'
-embeddings have no nonlinearity between them, so they are one product at half the resolution."""
+embeddings have no nonlinearity between them, so they are one product at half the resolution. And in at most four dimensions, since
+more leave the Neural Engine."""
 
 from __future__ import annotations
 
@@ -27,6 +28,8 @@ class LeanGlass(Glass):
         )
         head.pixel_decoder.mask_features = _WithOnes()
         network.backbone.transpose1[-1] = nn.Identity()
+        for projection in head.pixel_decoder.input_proj:
+            projection[-1] = _FlatGroupNorm(projection[-1])
 
     def masks(self, packed: Tensor) -> Tensor:
         """(N, 4Q, h, w), a query's four neighbours one after the other -> (N, Q, 2h, 2w), in at most four dimensions."""
@@ -61,3 +64,21 @@ class _Doubled(nn.Module):
     def forward(self, embedded: Tensor) -> Tensor:
         queries = int(embedded.shape[1])
         return torch.matmul(embedded, self.weight).reshape(-1, 4 * queries, self.channels)
+
+
+class _FlatGroupNorm(nn.Module):
+    """``nn.GroupNorm``, for which coremltools takes a fifth dimension."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.groups, self.eps = norm.num_groups, norm.eps
+        self.weight = nn.Parameter(norm.weight.detach()[:, None, None], requires_grad=False)
+        self.bias = nn.Parameter(norm.bias.detach()[:, None, None], requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = (int(side) for side in x.shape)
+        grouped = x.reshape(batch, self.groups, channels // self.groups * height, width)
+        centred = grouped - grouped.mean((2, 3), keepdim=True)
+        variance = (centred * centred).mean((2, 3), keepdim=True)
+        normal = centred / torch.sqrt(variance + self.eps)
+        return normal.reshape(batch, channels, height, width) * self.weight + self.bias

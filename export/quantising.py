@@ -19,6 +19,8 @@ KEPT_PARTS = (
 )  # fmt: skip
 """Parts of the networks that select, or that give the last logits: a rounded value there moves pixels."""
 KEPT_NEAR_OUTPUT = 3
+CALIBRATION_GMACS, FEWEST_PICTURES = 1500.0, 8
+"""What calibration may compute: onnxruntime runs the network unoptimised for it, seconds a picture for a large one."""
 QUANTISED = [
     "Conv", "MatMul", "Gemm", "Add", "Mul", "Concat", "Resize", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool",
 ]  # fmt: skip
@@ -32,6 +34,12 @@ class _Reader:
 
     def get_next(self) -> Feed | None:
         return next(self._feeds, None)
+
+
+def calibrating(feeds: Sequence[Feed], gmacs: float) -> list[Feed]:
+    """As many of the pictures, evenly spread, as a network of so many billions of products should be calibrated on."""
+    wanted = min(len(feeds), max(FEWEST_PICTURES, int(CALIBRATION_GMACS / max(gmacs, 1.0))))
+    return [feeds[index * len(feeds) // wanted] for index in range(wanted)]
 
 
 def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:

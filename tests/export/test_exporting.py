@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from export import exporting, parity, pictures, running, snippets, targets, writing
+from export import exporting, parity, pictures, quantising, running, snippets, targets, writing
 from export.__main__ import main
 from export.errors import QualityLost
 from export.exporting import Exported, Exporter, Options
@@ -103,6 +103,21 @@ def test_a_file_says_what_it_is(lite: dict[tuple[str, str], Exported], format_: 
     sums = done.path.with_name(f"{done.path.name}.sha256").read_text()
     assert sums == writing.digests(done.path)
     assert sums.strip() in card
+
+
+def test_a_quantised_file_says_what_calibrated_it(lite: dict[tuple[str, str], Exported]) -> None:
+    done = lite["onnx", "int8"]
+    assert check(done.path).metadata["calibration"] == "24 pictures"  # eight views of each of the shipped photographs
+    assert "int8, calibrated on 24 pictures" in done.path.with_name(f"{done.path.name}.md").read_text()
+
+
+@pytest.mark.parametrize(("gmacs", "expected"), [(0.6, 100), (15.0, 100), (127.0, 11), (400.0, 8)])
+def test_large_networks_are_calibrated_on_fewer_pictures(gmacs: float, expected: int) -> None:
+    feeds = [{"image": np.full((1, 1), index, np.float32)} for index in range(100)]
+    chosen = [int(feed["image"][0, 0]) for feed in quantising.calibrating(feeds, gmacs)]
+    assert len(chosen) == expected
+    assert chosen[0] == 0
+    assert np.ptp(np.diff(chosen)) <= 1
 
 
 def test_made_up_weights_are_named_everywhere(mobile: dict[str, Exported]) -> None:
