@@ -81,7 +81,12 @@ def main(
 
 @main.command("cut")
 @click.argument("source", metavar="IN")
-@click.option("-o", "--out", required=True, help="File, folder, or - for standard output.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    help="File, folder, or - for standard output. PNG; by the name also .jpg (on white) or .webp.",
+)
 @click.option("--model", default=registry.DEFAULT_MODEL, show_default=True)
 @click.option("--weights", type=click.Path(path_type=Path))
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

@@ -62,7 +62,7 @@ def watch_folder(job: Job, source: Path, out: Path, wait: Callable[[float], obje
 def _cut(job: Job, path: Path, target: Path, *, silent: bool = False) -> ServerError | None:
     """One picture of many; what went wrong, which is reported unless ``silent``."""
     try:
-        encoded, summary = job.run(read(path))
+        encoded, summary = job.run(read(path), target.name)
         write(target, encoded)
     except ServerError as error:
         if not silent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -13,13 +14,17 @@ from typing import Any, BinaryIO
 import click
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from server.cutout import Cutout, Stopwatch, cut
+from server.dialects.encoding import encode
 from server.errors import BadInput, BadOption, NoObject, ServerError
 from server.images import Limits, decode, encode_png
 from server.segmenter import RGB, Segmenter
 
 NO_OBJECT_EXIT = 3
+FORMS = {".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}
+WEBP_SIDE = 16383
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,14 @@ class Job:
     to_stdout: bool
 
     def single(self, source: str, out: str) -> int:
-        """One picture; the exit code."""
+        """One picture; the exit code. Where ``out`` is a folder the result gets the picture's name there."""
+        if not self.to_stdout and Path(out).is_dir():
+            if source == "-":
+                raise BadOption(f"{out} is a folder: name the file, for a pipe has no name.")
+            out = str(Path(out) / f"{Path(source).stem}.png")
         data = sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1) if source == "-" else read(Path(source))
         try:
-            encoded, summary = self.run(data)
+            encoded, summary = self.run(data, out)
         except NoObject as error:
             self.report_failure(source, error)
             return NO_OBJECT_EXIT
@@ -74,19 +83,19 @@ class Job:
                 if self.to_stdout:
                     sys.stdout.buffer.write(np.ascontiguousarray(pixels).tobytes())
                 else:
-                    write(Path(target), encode_png(pixels))
+                    write(Path(target), encoded_as(target, pixels))
         if count == 0:
             raise BadInput("There was no frame on the input: pipe in 'ffmpeg -i VIDEO -f rawvideo -pix_fmt rgb24 -'.")
         return 0
 
-    def run(self, data: bytes) -> tuple[bytes, dict[str, Any]]:
-        """An encoded picture -> the encoded result and what ``--json`` tells of it."""
+    def run(self, data: bytes, out: str) -> tuple[bytes, dict[str, Any]]:
+        """An encoded picture -> the result, encoded as ``out``'s name says, and what ``--json`` tells of it."""
         clock = Stopwatch()
         with clock.stage("decode"):
             image = decode(data)
         cutout = cut(image, self.segmenter, **self.options)
         with clock.stage("encode"):
-            encoded = encode_png(self.pixels(cutout))
+            encoded = encoded_as(out, self.pixels(cutout))
         summary = cutout.summary()
         summary["timings_ms"].update({name: round(ms, 1) for name, ms in clock.timings_ms.items()})
         return encoded, summary
@@ -120,6 +129,20 @@ class Job:
             return rgba
         alpha = rgba[..., 3:].astype("float32") / 255
         return np.asarray(rgba[..., :3] * alpha + (1 - alpha) * self.bgcolor + 0.5, dtype=np.uint8)
+
+
+def encoded_as(name: str, pixels: NDArray[np.uint8]) -> bytes:
+    """HxW, HxWx3 or HxWx4 as the file's name says: JPEG (on white), lossless WebP, else PNG. Raises ``BadOption``."""
+    form = FORMS.get(Path(name).suffix.lower())
+    if form is None:
+        return encode_png(pixels)
+    if form == "webp" and max(pixels.shape[:2]) > WEBP_SIDE:
+        raise BadOption(f"A WebP has at most {WEBP_SIDE} pixels a side: name a .png instead of {name}.")
+    if pixels.shape[2:] == (4,):
+        return encode(pixels, form)
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "JPEG" if form == "jpg" else "WEBP", quality=90, lossless=True, method=0)
+    return sink.getvalue()
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

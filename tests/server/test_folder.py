@@ -47,6 +47,31 @@ def pictures(tmp_path: Path) -> Path:
     return source
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "form", "mode"),
+    [
+        ("cup.webp", {}, "WEBP", "RGBA"), ("cup.jpg", {}, "JPEG", "RGB"), ("cup.JPEG", {"only_mask": True}, "JPEG", "L"),
+        ("cup.webp", {"bgcolor": (0, 0, 255)}, "WEBP", "RGB"), ("cup", {}, "PNG", "RGBA"),
+    ],
+)  # fmt: skip
+def test_the_files_name_says_its_form(
+    name: str, options: dict[str, Any], form: str, mode: str, pictures: Path, tmp_path: Path
+) -> None:
+    assert job(**options).single(str(pictures / "cup.png"), str(tmp_path / name)) == 0
+    with Image.open(tmp_path / name) as written:
+        assert (written.format, written.mode, written.size) == (form, mode, SIZE)
+        corner = written.getpixel((0, 0))
+    expected = {"RGBA": (0, 0, 0, 0), "L": 0}.get(mode, (0, 0, 255) if "bgcolor" in options else (255, 255, 255))
+    assert np.abs(np.subtract(corner, expected)).max() <= 2
+
+
+def test_a_file_into_a_folder_keeps_its_name(pictures: Path, tmp_path: Path) -> None:
+    assert job().single(str(pictures / "cup.jpg"), str(tmp_path)) == 0
+    assert (tmp_path / "cup.png").is_file()
+    with pytest.raises(BadOption, match="name the file"):
+        job().single("-", str(tmp_path))
+
+
 def test_a_folder_skips_and_reports_failures_and_mixes_no_names(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
