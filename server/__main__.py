@@ -85,7 +85,7 @@ def main(
     "-o",
     "--out",
     required=True,
-    help="File, folder, or - for standard output. PNG; by the name also .jpg (on white) or .webp.",
+    help="File (.png, .webp, or .jpg on white), folder, or - for standard output.",
 )
 @click.option("--model", default=registry.DEFAULT_MODEL, show_default=True)
 @click.option("--weights", type=click.Path(path_type=Path))

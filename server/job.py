@@ -45,6 +45,8 @@ class Job:
             if source == "-":
                 raise BadOption(f"{out} is a folder: name the file, for a pipe has no name.")
             out = str(Path(out) / f"{Path(source).stem}.png")
+            if Path(out).resolve() == Path(source).resolve():
+                raise BadOption(f"The result would replace {source}: give another folder, or name the file.")
         data = sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1) if source == "-" else read(Path(source))
         try:
             encoded, summary = self.run(data, out)

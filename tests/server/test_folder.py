@@ -70,6 +70,8 @@ def test_a_file_into_a_folder_keeps_its_name(pictures: Path, tmp_path: Path) -> 
     assert (tmp_path / "cup.png").is_file()
     with pytest.raises(BadOption, match="name the file"):
         job().single("-", str(tmp_path))
+    with pytest.raises(BadOption, match="would replace"):
+        job().single(str(pictures / "cup.png"), str(pictures))
 
 
 def test_a_folder_skips_and_reports_failures_and_mixes_no_names(
