@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MADE_UP = "RANDOM WEIGHTS: for measuring speed and size, not for pictures"
 LIVELIER = {
     "head0.conv2.weight": 8.0, "head8.conv2.weight": 8.0, "head4.conv2.weight": 8.0, "head2.conv2.weight": 8.0,
-    "mask_embed.layers.2.weight": 30.0, "class_embed.weight": 10.0, "conv_proposal_cls_logits": 3.0, "bn3.weight": 0.1,
+    "mask_embed.layers.2.weight": 10.0, "class_embed.weight": 10.0, "conv_proposal_cls_logits": 3.0, "bn3.weight": 0.1,
     "pred1.weight": 0.5,
 }  # fmt: skip
 """Made-up weights of these parts are enlarged, else the map is one grey and comparing maps proves little. A bottleneck's

@@ -29,7 +29,7 @@ CASES: list[tuple[str, Callable[[], nn.Module], int]] = [
     ("gfm-r34-bt", lambda: narrowed(GFM("r34", "bt"), 8), 64),
     ("pgsnet", lambda: narrowed(PGSNet(), 8), 64),
 ]
-QUICK = {"gfm-r34-tt"}
+QUICK = {"gfm-r34-tt", "gem-tiny"}
 
 
 @pytest.fixture(autouse=True)
