@@ -102,7 +102,7 @@ class CalibratedDriver:
             if settled or not self._undo(watch, cutout, match):
                 break
             watch, match = self._attempt(cutout, placement, window, self._learned[window.id], sure=True)
-        if self._elsewhere(match, placement, window) and _in_the_middle(match, window):
+        if self._elsewhere(match, placement, window) and self._movable(match, window):
             match = self._moved(watch, cutout, match, placement)
         error = match.placement.center.distance(placement.center)
         if error > FREE_PX:  # the application has its own place for what is pasted, a text's caret for example
@@ -153,11 +153,15 @@ class CalibratedDriver:
         """As large as it should be, but far off, or where the pointer has no say: a second paste would go there, too."""
         if not right_size(match, wanted) or self._good(match, wanted):
             return False
-        own_place = self._learned[window.id].own_place and _in_the_middle(match, window)
+        own_place = self._learned[window.id].own_place and self._movable(match, window)
         return own_place or match.placement.center.distance(wanted.center) > ELSEWHERE_PX
 
+    def _movable(self, match: Match, window: Window) -> bool:
+        """It is selected, as programs leave what they paste into the middle of the view."""
+        return _in_the_middle(match, window)
+
     def _moved(self, watch: Watch, cutout: RGBA, match: Match, wanted: Placement) -> Match:
-        """Drag what lies in the middle of the view, selected as programs leave it there, to where it should be."""
+        """Drag what is selected to where it should be."""
         moved = move_into_place(self._desk, watch, cutout, match.placement, wanted)
         if moved is None:
             raise PasteFailed(

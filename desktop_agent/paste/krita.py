@@ -17,7 +17,7 @@ class KritaDriver(PointerPasteDriver):
 
     name = "krita"
     keys = ("Control_L", "Alt_L", "v")
-    hold_seconds = 0.6
+    hold_seconds = 0.15
     rest_seconds = 0.8  # Krita 5.1 may crash when a paste is undone while its layer is still being computed
 
     def can_handle(self, window: Window | None) -> bool:

@@ -55,19 +55,21 @@ def clipboard_document(png: bytes, frame: Frame) -> dict[str, bytes]:
 
 
 def _content(frame: Frame) -> str:
-    # LibreOffice counts upwards from a character
-    anchor, origin, top = (
-        ("char", "char", -frame.top) if frame.from_character else ("paragraph", "paragraph", frame.top)
-    )
+    # without a style to inherit from it is a shape, which has no grey border on the screen; a shape at a character of a
+    # paragraph's second page would be drawn on its first one, though, and from a character LibreOffice counts upwards
+    anchor, top, inherited = "paragraph", frame.top, ""
+    if frame.from_character:
+        anchor, top, inherited = "char", -frame.top, ' style:parent-style-name="Graphics"'
     place = "".join(
         f' svg:{name}="{value / 96:.5f}in"'
         for name, value in (("x", frame.left), ("y", top), ("width", frame.width), ("height", frame.height))
     )
     return (
         f'<?xml version="1.0" encoding="UTF-8"?><office:document-content {NAMESPACES} office:version="1.3">'
-        '<office:automatic-styles><style:style style:name="free" style:family="graphic"><style:graphic-properties '
+        f'<office:automatic-styles><style:style style:name="free" style:family="graphic"{inherited}>'
+        "<style:graphic-properties "
         'style:wrap="run-through" style:run-through="foreground" style:vertical-pos="from-top" '
-        f'style:vertical-rel="{origin}" style:horizontal-pos="from-left" style:horizontal-rel="{origin}" '
+        f'style:vertical-rel="{anchor}" style:horizontal-pos="from-left" style:horizontal-rel="{anchor}" '
         'fo:border="none" fo:padding="0in"/></style:style></office:automatic-styles><office:body><office:text><text:p>'
         f'<draw:frame draw:style-name="free" draw:name="Cut-out" text:anchor-type="{anchor}"{place}>'
         f'<draw:image xlink:href="{PICTURE}" xlink:type="simple" xlink:show="embed" xlink:actuate="onLoad"/>'

@@ -9,7 +9,7 @@ import numpy as np
 
 from desktop_agent.errors import PasteFailed
 from desktop_agent.geometry import Placement, Point
-from desktop_agent.paste.calibrated import GRAIN, CalibratedDriver, Calibration
+from desktop_agent.paste.calibrated import GRAIN, CalibratedDriver, Calibration, right_size
 from desktop_agent.paste.closed_loop import FETCH_SECONDS, Desk, Watch
 from desktop_agent.paste.driver import RGBA, Landing
 from desktop_agent.paste.match import Match
@@ -102,6 +102,10 @@ class WriterDriver(CalibratedDriver):
         return watch
 
     def _elsewhere(self, match: Match, wanted: Placement, window: Window) -> bool:
+        """Writer keeps it on its page, however far the point is beyond the edge."""
+        return right_size(match, wanted) and self._learned[window.id].own_place
+
+    def _movable(self, match: Match, window: Window) -> bool:
         return False
 
 
