@@ -57,7 +57,7 @@ def measure(name: str, setup: Setup, runs: int, pictures: Path | None) -> dict[s
         desktop = stack.enter_context(VirtualDesktop(size, two_monitors=setup.second_monitor))
         stack.enter_context(on_desktop(desktop))
         address, boards = stack.enter_context(_page(name, desktop))
-        bench = Bench(name, setup, desktop, start(name, desktop, setup, address=address))
+        bench = Bench(name, setup, desktop, start(name, desktop, setup, address=address, seconds=400))
         drivers = stack.enter_context(open_drivers(bench.screen, boards))
         if PROGRAMS[name].page == "board" and boards.pages.hail(5):  # the board's page puts its hints away
             wait_until_still(bench.screen, 0.3)
@@ -68,7 +68,7 @@ def measure(name: str, setup: Setup, runs: int, pictures: Path | None) -> dict[s
             if pictures is not None:
                 bench.save(pictures, index + 1)
             if bench.gone(drivers) and index + 1 < runs:
-                bench.window = start(name, desktop, setup, address=address)
+                bench.window = start(name, desktop, setup, address=address, seconds=400)
     return _summary(results)
 
 
