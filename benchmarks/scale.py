@@ -37,7 +37,7 @@ UTILISATION = 0.7
 """What is planned for; above it queues grow quickly (Kingman)."""
 MAX_BATCH = 16
 SHARE = 0.62
-"""The photo's object has a quarter of it, so the model looks twice: at the whole, then at the object."""
+"""Of each side, so that the object's box has a quarter of the photo. Under a fifth the model looks twice."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def photo_12mp(share: float) -> np.ndarray:
 def path() -> Figures:
     """A 12-megapixel JPEG -> an RGBA PNG cropped to the object, against Pillow and a full-size PNG with the same model.
 
-    The ratio is of a large object, its box two thirds of the photo; ``..._quarter`` of one with a quarter, looked at twice.
+    The ratio is of a large object, its box two thirds of the photo; ``..._quarter`` of one with a quarter.
     """
     share_heap()  # as the programs do
     return _path(photo_12mp(1), "") | _path(photo_12mp(0.62), "_quarter")

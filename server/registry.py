@@ -47,6 +47,8 @@ def find(name: str) -> Model:
     if name not in known:
         near = get_close_matches(name, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "'python -m server models' lists them."
+        if name.endswith((".onnx", ".safetensors", ".pth")):
+            hint = "name the model whose file it is, and give the file as --weights."
         raise UnknownModel(f"There is no model '{name}': {hint}")
     return known[name]
 
