@@ -19,6 +19,7 @@ class BrowserDriver(PointerPasteDriver):
     not count a pasted picture as a step). A page that does neither keeps the paste, and the wrong size is reported."""
 
     name = "browser"
+    undo_seconds = 4.0  # many a page takes nothing back
 
     def can_handle(self, window: Window | None) -> bool:
         return window is not None and window.app_class.lower().startswith(BROWSERS)

@@ -21,7 +21,6 @@ FREE_PX, ELSEWHERE_PX = 6.0, 40.0
 WRONG_SCALE = 0.02
 MIDDLE_PX = 12.0
 SAME_POINTER = 2  # steps so near that the same pointer serves, since another one may be rounded in another way
-UNDO_SECONDS = 5.0
 MAX_SIDE = 3000  # pixels of a raster
 RETRIES = 3  # pictures may be made smaller to fit the view, or lie between an application's pixels
 GRAIN = 2  # screen pixels; toolkits at twice their size draw pictures from and to every second one
@@ -75,6 +74,7 @@ class CalibratedDriver:
     show_seconds = SHOW_SECONDS
     scales_pictures = False  # it shows a PNG in the physical size that the file tells
     near_px = ELSEWHERE_PX  # of the point: farther off, the pointer had nothing to do with it
+    undo_seconds = 10.0  # until a busy application shows that it took a paste back
     rest_seconds = 0.0  # between paste, undo and paste, for an application that still works on the last one
 
     def __init__(self, desk: Desk) -> None:
@@ -198,7 +198,7 @@ class CalibratedDriver:
         time.sleep(self.rest_seconds)
         with self._desk.input.session() as session:
             session.chord(*keys)
-            deadline = time.monotonic() + UNDO_SECONDS
+            deadline = time.monotonic() + self.undo_seconds
             shown: bool | None = True
             while shown is not False and time.monotonic() < deadline:
                 time.sleep(0.08)
