@@ -42,6 +42,14 @@ def test_the_pipeline_does_what_the_predictor_does(size: int) -> None:
     assert np.quantile(difference, 0.99) <= 0.02
 
 
+def test_the_pipeline_takes_several_pictures_as_it_takes_one() -> None:
+    image = 255 * torch.rand(2, 3, 320, 320, generator=torch.Generator().manual_seed(2))
+    graph = graphs.MeticulousPipeline(Flat(3), Flat(4), 320)
+    one_by_one = torch.cat([graph(picture[None]) for picture in image])
+    assert (one_by_one[0] - one_by_one[1]).abs().max() > 0.01
+    torch.testing.assert_close(graph(image), one_by_one, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("length", "wanted"), [(416, 336), (336, 416), (10, 10)])
 def test_resampling_is_pillows(length: int, wanted: int) -> None:
     line = np.random.default_rng(1).random((1, length)).astype(np.float32)
@@ -83,6 +91,18 @@ def test_folding_knows_modules_of_two_names() -> None:
 
 def test_every_target_has_its_graph() -> None:
     assert all(hasattr(graphs, target.graph) for target in targets.TARGETS.values())
+
+
+def test_settled_norms_know_all_pictures() -> None:
+    """Pictures that differ as a whole: normalised one by one, the second norm would be off by what the first one hides."""
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8))
+    feeds = [(shade + torch.rand(1, 3, 9, 9),) for shade in (-5.5, -0.5, 4.5)]
+    folding.settle(network, feeds)
+    settled = torch.cat([network.eval()(*feed) for feed in feeds])
+    assert settled.mean((0, 2, 3)).abs().max() < 1  # norms of little variance are widened, so it is not zero
+    assert settled.std((0, 2, 3)).min() > 0.2
+    assert settled.std((0, 2, 3)).max() < 1.1
 
 
 def test_a_lean_glass_gives_the_networks_map() -> None:
