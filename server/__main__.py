@@ -9,16 +9,14 @@ from pathlib import Path
 import click
 
 from server import command, registry
-from server.app import Settings, create_app, parse_tap
 from server.cutout import GLASS, MODES
-from server.engine import Engine, service, supervisor
-from server.engine import device as devices
 from server.errors import BadOption
 from server.evaluation.command import evaluate
 from server.face import Face, face_options, keys_command
 from server.folder import cut_folder, watch_folder
 from server.heap import share_heap
 from server.job import Job, parse_bgcolor, parse_size
+from server.selection import parse_tap
 from server.training.command import train_command
 from server.weights.command import weights
 
@@ -49,6 +47,10 @@ def main(
     """Cut objects out of photographs: a server, and the same on the command line."""
     if context.invoked_subcommand:
         return
+    from server.app import Settings, create_app
+    from server.engine import Engine, service, supervisor
+    from server.engine import device as devices
+
     if require_gpu:
         devices.require_gpu()
         device = "cuda"

@@ -9,14 +9,14 @@ from server.about import installed_version
 from server.access import guard
 from server.dialects import basnet, objectcut, ours, rembg, removebg
 from server.dialects.failures import answer_failures
-from server.dialects.fields import FORM_OVERHEAD, parse_tap
+from server.dialects.fields import FORM_OVERHEAD
 from server.observe import observe
 from server.openapi import document
 from server.results import ResultStore
 from server.settings import Settings
 from server.web import page
 
-__all__ = ["CUTTING", "Settings", "create_app", "parse_tap"]
+__all__ = ["CUTTING", "Settings", "create_app"]
 
 CUTTING = frozenset(
     {

@@ -7,18 +7,16 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from server.announce import announcing, reachable_addresses, server_id
 from server.errors import BadOption
-from server.fetch import fetch_public
 from server.home import home
 from server.keys import KeyStore
-from server.observe import log_to_stderr
-from server.results import ResultStore
-from server.tls import Certificate, TlsAdapter, own_certificate
+
+if TYPE_CHECKING:
+    from server.tls import Certificate, TlsAdapter
 
 OPTIONS = (
     click.option("--https", is_flag=True, help="Serve https with a certificate made once for this computer."),
@@ -84,6 +82,8 @@ class Face:
 
     def settings(self) -> dict[str, Any]:
         """Its share of ``server.settings.Settings``. Raises ``BadOption``."""
+        from server.fetch import fetch_public
+
         self._check()
         return {
             "keys": KeyStore(),
@@ -97,6 +97,8 @@ class Face:
 
     def certificate(self) -> Certificate | None:
         """None: plain http. Raises ``BadOption`` for half a pair."""
+        from server.tls import Certificate, own_certificate
+
         if (self.cert is None) != (self.key is None):
             raise BadOption(
                 "--cert and --key belong together: give both PEM files, or --https for a certificate of ours."
@@ -107,6 +109,8 @@ class Face:
 
     def tls(self) -> TlsAdapter | None:
         """For ``server.wsgi.serving``."""
+        from server.tls import TlsAdapter
+
         certificate = self.certificate()
         return None if certificate is None else TlsAdapter(certificate)
 
@@ -122,6 +126,10 @@ class Face:
     @contextlib.contextmanager
     def around(self) -> Iterator[Callable[[str, int], None]]:
         """Logs and the sweeping of results within the block; what it yields is called once with the address that serves."""
+        from server.announce import announcing, reachable_addresses, server_id
+        from server.observe import log_to_stderr
+        from server.results import ResultStore
+
         log_to_stderr(self.log_form)
         with contextlib.ExitStack() as stack:
             stack.enter_context(ResultStore(self.results, self.results_hours * 3600).sweeping())

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from server.cutout import Cutout, Stopwatch, cut
-from server.dialects.encoding import encode
 from server.errors import BadInput, BadOption, NoObject, ServerError
 from server.images import Limits, decode, encode_png
 from server.segmenter import RGB, Segmenter
@@ -141,6 +140,8 @@ def encoded_as(name: str, pixels: NDArray[np.uint8]) -> bytes:
     if form == "webp" and max(pixels.shape[:2]) > WEBP_SIDE:
         raise BadOption(f"A WebP has at most {WEBP_SIDE} pixels a side: name a .png instead of {name}.")
     if pixels.shape[2:] == (4,):
+        from server.dialects.encoding import encode
+
         return encode(pixels, form)
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "JPEG" if form == "jpg" else "WEBP", quality=90, lossless=True, method=0)

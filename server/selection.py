@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from server.errors import BadOption
 from server.segmenter import RGB, Mask, Tap
 
 OBJECT_THRESHOLD = 0.5
@@ -49,6 +50,19 @@ class Window:
     def within(self, tap: Tap) -> Tap:
         """The tap in pixels of the window."""
         return tap[0] - self.left, tap[1] - self.top
+
+
+def parse_tap(text: str | None) -> Tap | None:
+    """ "x,y" in pixels of the upright image -> numbers. Raises ``BadOption``."""
+    if not text:
+        return None
+    try:
+        x, y = (float(part) for part in text.split(","))
+        if not (abs(x) < 1e6 and abs(y) < 1e6):
+            raise ValueError(text)
+    except ValueError:
+        raise BadOption(f"tap is 'x,y' in pixels of the upright image, not '{text[:40]}'.", code="bad_tap") from None
+    return x, y
 
 
 def select_object(probability: Mask, tap: Tap | None) -> NDArray[np.bool_] | None:

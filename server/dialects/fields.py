@@ -14,7 +14,8 @@ from server.cutout import GLASS, MODES
 from server.errors import BadInput, BadOption, FetchFailed
 from server.images import Limits, decode, encode_png
 from server.observe import clock
-from server.segmenter import RGB, Tap
+from server.segmenter import RGB
+from server.selection import parse_tap
 from server.settings import Settings
 
 FORM_OVERHEAD = 512 << 10
@@ -83,19 +84,6 @@ def png(pixels: Any) -> bytes:
     """``server.images.encode_png``, timed."""
     with clock().stage("encode"):
         return encode_png(pixels)
-
-
-def parse_tap(text: str | None) -> Tap | None:
-    """ "x,y" in pixels of the upright image -> numbers. Raises ``BadOption``."""
-    if not text:
-        return None
-    try:
-        x, y = (float(part) for part in text.split(","))
-        if not (abs(x) < 1e6 and abs(y) < 1e6):
-            raise ValueError(text)
-    except ValueError:
-        raise BadOption(f"tap is 'x,y' in pixels of the upright image, not '{text[:40]}'.", code="bad_tap") from None
-    return x, y
 
 
 def flag(values: Mapping[str, Any], name: str, default: bool = False) -> bool:

@@ -152,6 +152,12 @@ def test_importing_the_package_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
+def test_cutting_on_the_command_line_loads_nothing_of_the_http_face() -> None:
+    """A third of the time that one small picture takes."""
+    code = "import sys, server.__main__; sys.exit(bool({'flask', 'cheroot', 'urllib3', 'fsspec'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
 def test_the_options_of_cut_reach_the_pipeline(photo: Path, tmp_path: Path) -> None:
     done = cut(str(photo), "-o", str(tmp_path / "out.png"), "--matting", "--crop", "--json")
     assert done.returncode == 0, done.stderr
