@@ -71,10 +71,16 @@ class _Drag:
             )
         self._send("XdndDrop", 0, 0)
         finished = self._source.message("XdndFinished", ANSWER_SECONDS) is not None
-        if not finished and not any(self._source.taken(kind, 0) for kind in self._content):  # slow is not refused
+        if any(self._source.taken(kind, 0) for kind in self._content):  # slow is not refused
+            return
+        if not finished:
             raise PasteFailed(
                 f"“{self._title}” does not answer the drop; a dialog may be open in it.", code="no_answer"
             )
+        raise PasteFailed(
+            f"“{self._title}” let the drop go without taking the picture: it may be read-only. Point at a document that is not.",
+            code="not_taken",
+        )
 
     def _position(self, x: int, y: int) -> bool:
         copy = self._display.intern_atom("XdndActionCopy")
