@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -78,6 +79,9 @@ class Outcomes:
 
 
 def summary(results: list[Result], tracks: list[dict[str, Any]]) -> dict[str, Any]:
+    """All figures. ``ms_*`` and ``time_ratio`` are about the first answer: of views of the screen that were answered, with the
+    screen's features known; ``refused_*`` about the others, ``time_ratio_positives`` about all views of the screen and
+    ``time_ratio_all`` about views of something else as well. The prototype's median is that of all views, features included."""
     positives, negatives = [r for r in results if r.positive], [r for r in results if not r.positive]
     solvable = [r for r in positives if r.solvable]
     right = [r for r in positives if r.answered and r.error_diagonals <= SUCCESS]
@@ -92,7 +96,8 @@ def summary(results: list[Result], tracks: list[dict[str, Any]]) -> dict[str, An
         "px_p95": _percentile([r.prototype_error_px for r in base_right], 95),
         "ms_median": _percentile([r.prototype_ms for r in results], 50),
     }
-    first = [r.first_ms for r in results]
+    first = [r.first_ms for r in results if r.positive and r.answered]
+    refused = [r.first_ms for r in results if not r.answered]
     prepared = [r.screen_ms for r in results if r.screen_ms > KNOWN_MS]
     found: dict[str, Any] = {
         "positives": len(positives),
@@ -110,13 +115,18 @@ def summary(results: list[Result], tracks: list[dict[str, Any]]) -> dict[str, An
         "ms_median": _percentile(first, 50),
         "ms_p95": _percentile(first, 95),
         "screen_ms_median": _percentile(prepared, 50),
+        "refused_ms_median": _percentile(refused, 50),
+        "refused_ms_p95": _percentile(refused, 95),
         "time_ratio": float(np.median(first) / proto["ms_median"]),
+        "time_ratio_positives": float(np.median([r.first_ms for r in positives]) / proto["ms_median"]),
+        "time_ratio_all": float(np.median([r.first_ms for r in results]) / proto["ms_median"]),
         "time_ratio_uncached": float((np.median(first) + np.median(prepared)) / proto["ms_median"]),
         "stages": {
             stage: {"answers": len(times), "ms_median": _percentile(times, 50)}
             for stage in sorted({r.stage for r in right})
             if (times := [r.first_ms for r in right if r.stage == stage])
         },
+        "refused": Counter(str(r.reason) for r in solvable if not r.answered),
         "prototype": proto,
     }
     found["calibration"] = calibration(results)
@@ -198,12 +208,17 @@ def print_report(found: dict[str, Any], results: list[Result]) -> None:
         "rotation_p95",
         "ms_p95",
         "screen_ms_median",
+        "refused_ms_median",
+        "refused_ms_p95",
         "time_ratio",
+        "time_ratio_positives",
+        "time_ratio_all",
         "time_ratio_uncached",
     ):
         click.echo(f"{key:24}{found[key]:>12.4f}")
     for row in found["calibration"]:
         click.echo(f"confidence {row['from']:.2f}-{row['to']:.2f}: {row['answers']} answers, {row['right']:.1%} right")
+    click.echo(f"solvable views refused: {dict(found['refused'])}")
     click.echo(f"stages: {found['stages']}\ntracking: {found.get('tracking')}\n")
     for group, rows in breakdowns(results).items():
         for label, count, success, wrong in rows:

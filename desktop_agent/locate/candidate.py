@@ -24,6 +24,8 @@ LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
 SURE_CORRELATION, SURE_EXPLAINED = 0.8, 0.78
 """For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.79 and 0.72."""
+FULL_CORRELATION, PARTLY_EXPLAINED, MANY_TRACKS = 0.85, 0.62, 30
+"""The same where all that is predicted is there and tracked, and the view shows more: glare, or a reflection."""
 FAIR = 0.3
 """A smaller part of the points that are tracked was perhaps begun too far away to find the others."""
 AXES_AT, SQUARED_AT = 800, 900
@@ -136,7 +138,9 @@ class Candidate:
     def sure(self) -> bool:
         """Proven by its looks alone."""
         agreed = self.agreement
-        return self.proven and agreed.correlation >= SURE_CORRELATION and agreed.explained >= SURE_EXPLAINED
+        fits = agreed.correlation >= SURE_CORRELATION and agreed.explained >= SURE_EXPLAINED
+        full = agreed.correlation >= FULL_CORRELATION and self.tracks >= MANY_TRACKS
+        return self.proven and (fits or (full and agreed.explained >= PARTLY_EXPLAINED))
 
     def located(self, view: View, stage: str) -> Location:
         return Location.at(

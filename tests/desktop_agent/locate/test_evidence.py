@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from desktop_agent.geometry import Homography
+from desktop_agent.locate.candidate import Candidate
 from desktop_agent.locate.copies import copies, within
 from desktop_agent.locate.features import extract, to_grey
+from desktop_agent.locate.refine import Refined
 from desktop_agent.locate.screens import FAST_SCREEN, PreparedScreen
-from desktop_agent.locate.verify import Seen, agreement, preference
+from desktop_agent.locate.verify import Agreement, Seen, agreement, preference
 
 from .conftest import as_screenshot
 
@@ -94,3 +96,24 @@ def test_nothing_tells_equal_places_apart_inside_of_them(twins: PreparedScreen) 
     left, right = (Seen(twins, Homography.translation(x, 0), 0.0) for x in (20, 500))
     advantage, windows = preference(view, left, right)
     assert abs(advantage) < 0.05 or windows < 1
+
+
+@pytest.mark.parametrize(
+    ("correlation", "explained", "tracks", "sure"),
+    [
+        (0.82, 0.80, 14, True),
+        (0.79, 0.72, 120, False),  # equal buttons, one row off
+        (0.90, 0.66, 60, True),  # glare beside a heading
+        (0.90, 0.66, 20, False),
+        (0.90, 0.55, 60, False),
+    ],
+)
+def test_how_much_has_to_agree_where_no_key_points_speak(
+    correlation: float, explained: float, tracks: int, sure: bool, twins: PreparedScreen
+) -> None:
+    spots = np.zeros((tracks, 2))
+    refined = Refined(Homography.identity(), spots, spots, np.ones(tracks, bool), 0.0, 0.2)
+    looks = Agreement(correlation, explained, 0.2, 0.4)
+    candidate = Candidate(twins, Homography.identity(), refined, looks)
+    assert candidate.proven
+    assert candidate.sure == sure
