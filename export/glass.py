@@ -30,6 +30,8 @@ class LeanGlass(Glass):
         network.backbone.transpose1[-1] = nn.Identity()
         for projection in head.pixel_decoder.input_proj:
             projection[-1] = _FlatGroupNorm(projection[-1])
+        for layer in head.predictor.decoder.layers:
+            layer.cross_attn.value_proj = _ChannelsFirst(layer.cross_attn.value_proj)
 
     def masks(self, packed: Tensor) -> Tensor:
         """(N, 4Q, h, w), a query's four neighbours one after the other -> (N, Q, 2h, 2w), in at most four dimensions."""
@@ -64,6 +66,20 @@ class _Doubled(nn.Module):
     def forward(self, embedded: Tensor) -> Tensor:
         queries = int(embedded.shape[1])
         return torch.matmul(embedded, self.weight).reshape(-1, 4 * queries, self.channels)
+
+
+class _ChannelsFirst(nn.Module):
+    """A linear layer as a 1x1 convolution: (N, T, C) -> (N, T, D). Sampling wants each channel as a plane, so that the layer's
+    transposition to that and back meets the network's, and neither is left."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(linear.weight.detach()[:, :, None, None], requires_grad=False)
+        self.bias = nn.Parameter(linear.bias.detach(), requires_grad=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        planes = F.conv2d(tokens.transpose(1, 2).unsqueeze(3), self.weight, self.bias)
+        return planes.squeeze(3).transpose(1, 2)
 
 
 class _FlatGroupNorm(nn.Module):

@@ -45,7 +45,7 @@ def calibrating(feeds: Sequence[Feed], gmacs: float) -> list[Feed]:
 def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:
     """QDQ with U8 activations and S8 weights by channel, which x86 and ARM kernels both have.
 
-    Ranges are those of all pictures together: their mean over the pictures, onnxruntime's other way, cuts the extremes off and costs
+    Ranges are those of all pictures together: their mean over the pictures, onnxruntime's other way, cuts extremes off and costs
     ``lite`` .008 weighted F.
     """
     import onnx
