@@ -35,7 +35,7 @@ PAGES = {
 const zoom = +location.hash.slice(1) || 1
 let x = 0, y = 0, kept = null
 const canvas = document.getElementById('c'), drawing = canvas.getContext('2d')
-const width = canvas.width = innerWidth * devicePixelRatio, height = canvas.height = innerHeight * devicePixelRatio
+const width = canvas.width = screen.width * devicePixelRatio, height = canvas.height = screen.height * devicePixelRatio
 canvas.style.width = width / devicePixelRatio + 'px'
 document.body.style.overflow = 'hidden'
 drawing.fillStyle = '#eef'; drawing.fillRect(0, 0, width, height)
