@@ -22,6 +22,8 @@ SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
 LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
+GOOD_CORRELATION, UNANIMOUS = 0.7, 0.9
+"""Where less than that agrees, so large a part of the tracks has to fit: faces and rows in a mirror reach 0.61 and 0.84."""
 SURE_CORRELATION, SURE_EXPLAINED = 0.8, 0.78
 """For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.79 and 0.72."""
 FULL_CORRELATION, PARTLY_EXPLAINED, MANY_TRACKS = 0.85, 0.62, 30
@@ -127,8 +129,10 @@ class Candidate:
     @property
     def proven(self) -> bool:
         """Enough tracks, a view that looks like the screen, and a point that does not hang on noise."""
+        unanimous = self.tracks >= UNANIMOUS * len(self.refined.inlier)
         return (
             self.tracks >= LEAST_TRACKS
+            and (unanimous or self.agreement.correlation >= GOOD_CORRELATION)
             and self.agreement.correlation >= LEAST_CORRELATION
             and self.agreement.explained >= LEAST_EXPLAINED
             and self.refined.sigma <= LARGEST_SIGMA * self.screen.diagonal

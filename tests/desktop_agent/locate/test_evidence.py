@@ -117,3 +117,16 @@ def test_how_much_has_to_agree_where_no_key_points_speak(
     candidate = Candidate(twins, Homography.identity(), refined, looks)
     assert candidate.proven
     assert candidate.sure == sure
+
+
+@pytest.mark.parametrize(
+    ("correlation", "fitting", "proven"),
+    [(0.65, 0.95, True), (0.61, 0.84, False), (0.75, 0.84, True), (0.55, 1.0, False)],
+)
+def test_a_weak_likeness_needs_tracks_that_agree(
+    correlation: float, fitting: float, proven: bool, twins: PreparedScreen
+) -> None:
+    spots, fits = np.zeros((100, 2)), np.arange(100) < 100 * fitting
+    refined = Refined(Homography.identity(), spots, spots, fits, 0.0, 0.2)
+    looks = Agreement(correlation, 0.66, 0.2, 0.1)
+    assert Candidate(twins, Homography.identity(), refined, looks).proven == proven
