@@ -22,8 +22,8 @@ class Target:
     """One exportable model. ``sizes`` are the input sides it can be made in, the first is the default.
 
     ``graph`` names the class in ``export.graphs``. ``with_mask``: a second input, the coarse mask. ``selects``: the network
-    makes a discrete choice (a top-k), so that rounding may move single cells. ``on_phones`` is why it is not made for CoreML,
-    empty where it is.
+    makes a discrete choice (a top-k, or the larger of two classes), so that rounding may move single cells. ``not_on_phones`` is
+    why it is not made for CoreML, empty where it is.
     """
 
     name: str
@@ -98,7 +98,13 @@ def _meticulous() -> list[Target]:
 def _gfm() -> list[Target]:
     return [
         Target(
-            name, "Matting", "people and animals, alpha matte", _ALPHA, (320, 256, 512), not_on_phones=_too_large(name)
+            name,
+            "Matting",
+            "people and animals, alpha matte",
+            _ALPHA,
+            (320, 256, 512),
+            selects=True,
+            not_on_phones=_too_large(name),
         )
         for name in NETWORKS
         if name.startswith("gfm-")
