@@ -109,7 +109,10 @@ export function drawn(picture, size, canvas, longSide) {
   const reduction = Math.min(1, longSide / Math.max(size.width, size.height));
   canvas.width = Math.round(size.width * reduction);
   canvas.height = Math.round(size.height * reduction);
-  canvas.getContext("2d", {alpha: false}).drawImage(picture, 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d", {alpha: false});
+  context.fillStyle = "#fff";  // what a picture from a file leaves transparent, as the server has it
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   return canvas.width / size.width;
 }
 

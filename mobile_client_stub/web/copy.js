@@ -49,8 +49,8 @@ export async function shoot(point) {
 export async function useFile(file) {
   try {
     await showFile(file);
-  } catch {
-    return report(new agent.Failure("photo", "This file is no picture that the phone can open.", {title: "Not a picture", next: "Choose a photo (JPEG, PNG or HEIC)."}), "copy", {});
+  } catch (failure) {
+    return report(failure, "copy", {});
   }
   photo = null;
   show.empty(null);

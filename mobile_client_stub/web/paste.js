@@ -181,8 +181,8 @@ function waitForView(clip) {
 async function viewFile(file, clip) {
   try {
     await showFile(file);
-  } catch {
-    return report(new agent.Failure("photo", "This file is no picture that the phone can open.", {title: "Not a picture"}), "paste", {again: () => waitForView(clip)});
+  } catch (failure) {
+    return report(failure, "paste", {again: () => waitForView(clip)});
   }
   show.empty(null);
   await placing(clip, null);

@@ -1,5 +1,6 @@
 /** What the steps share: the camera, the floating cut-out, the frozen picture, and the way home. */
 
+import {Failure} from "/web/agent.js";
 import {Camera, drawn} from "/web/camera.js";
 import {Floating} from "/web/floating.js";
 import {fit} from "/web/geometry.js";
@@ -30,7 +31,7 @@ export function looked() {
   const frozen = !$("photo").hidden;
   const size = frozen ? {width: $("photo").width, height: $("photo").height} : camera.size;
   const stage = {width: $("stage").clientWidth, height: $("stage").clientHeight};
-  return {size, fitted: fit(stage, size, frozen && session.file)};
+  return {size, fitted: fit(stage, size, frozen && $("photo").classList.contains("whole"))};
 }
 
 /** Freeze the live camera's picture. */
@@ -41,9 +42,13 @@ export function freeze() {
   camera.rest();
 }
 
-/** Show a picture from a file, upright, reduced to what is needed. Raises where it is no picture. */
+/** Show a picture from a file, upright, reduced to what is needed. Raises `Failure` where the browser cannot open it. */
 export async function showFile(file) {
-  const bitmap = await createImageBitmap(file, {imageOrientation: "from-image"});
+  const bitmap = await createImageBitmap(file, {imageOrientation: "from-image"}).catch(() => {
+    throw new Failure("phone", "This phone's browser cannot open this file as a picture.", {
+      title: "Not a picture", next: "Choose a JPEG or PNG photo, or take a new one.",
+    });
+  });
   drawn(bitmap, bitmap, $("photo"), FILE_LONG_SIDE);
   bitmap.close();
   $("photo").className = "whole";
