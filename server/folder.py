@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from server.errors import BadInput, BadOption, ServerError
-from server.job import Job, read, write
+from server.job import FORMS, OTHER_FORMS, Job, read, write
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".heic", ".heif"}
 LOOK_SECONDS = 0.5
@@ -19,10 +19,10 @@ LOOK_SECONDS = 0.5
 
 def cut_folder(job: Job, source: Path, out: Path) -> int:
     """Every picture in the folder; a failure is reported and the rest goes on. The exit code: 1 where all failed."""
-    check(job, source, out)
     paths = pictures(source)
     if not paths:
-        raise BadInput(f"There are no pictures in {source}.")
+        raise BadInput(f"There are no pictures in {source}: JPEG, PNG, WebP and HEIC files are cut.")
+    check(job, source, out)
     bar = not job.as_json and sys.stderr.isatty()
     failures: list[tuple[Path, ServerError]] = []
     with click.progressbar(length=len(paths), file=sys.stderr, show_pos=True, hidden=not bar) as progress:
@@ -36,6 +36,9 @@ def cut_folder(job: Job, source: Path, out: Path) -> int:
             job.report_failure(str(path), error)
     if not job.as_json:
         click.echo(f"{len(paths) - len(failures)} of {len(paths)} pictures cut.", err=True)
+        if left := [path for path in source.iterdir() if path.suffix.lower() in OTHER_FORMS - PICTURES]:
+            types = ", ".join(sorted({path.suffix.lower() for path in left}))
+            click.echo(f"{len(left)} of other types ({types}) left alone: save them as JPEG or PNG first.", err=True)
     return 1 if len(failures) == len(paths) else 0
 
 
@@ -82,12 +85,15 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def check(job: Job, source: Path, out: Path) -> None:
-    """Raises ``BadOption`` where the results could not go to ``out``."""
-    if job.to_stdout or out.is_file():
+    """Make the folder ``out``. Raises ``BadOption`` or ``BadInput`` where the results could not go there."""
+    if job.to_stdout or out.is_file() or (not out.exists() and out.suffix.lower() in {".png", *FORMS, *OTHER_FORMS}):
         raise BadOption("A folder needs a folder as output: give -o FOLDER.")
     if out.resolve() == source.resolve():
         raise BadOption("The results would replace the pictures: give another folder with -o.")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{out} cannot be made a folder: {error.strerror}. Give another one with -o.") from error
 
 
 def _targets(paths: list[Path], out: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from server.segmenter import RGB, Segmenter
 
 NO_OBJECT_EXIT = 3
 FORMS = {".jpg": "jpg", ".jpeg": "jpg", ".webp": "webp"}
+OTHER_FORMS = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jxl", ".tif", ".tiff"})
+"""Picture types that are not written; a name without a type, or with one that is no picture's, is a PNG."""
 WEBP_SIDE = 16383
 
 
@@ -39,23 +42,31 @@ class Job:
     to_stdout: bool
 
     def single(self, source: str, out: str) -> int:
-        """One picture; the exit code. Where ``out`` is a folder the result gets the picture's name there."""
-        if not self.to_stdout and Path(out).is_dir():
+        """One picture; the exit code. Where ``out`` is a folder, or ends like one, the result gets the picture's name there."""
+        if not self.to_stdout and (Path(out).is_dir() or out.endswith(("/", os.sep))):
             if source == "-":
                 raise BadOption(f"{out} is a folder: name the file, for a pipe has no name.")
             out = str(Path(out) / f"{Path(source).stem}.png")
-            if Path(out).resolve() == Path(source).resolve():
-                raise BadOption(f"The result would replace {source}: give another folder, or name the file.")
-        data = sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1) if source == "-" else read(Path(source))
+        self._check(out)
+        if not self.to_stdout and Path(out).resolve() == Path(source).resolve():
+            raise BadOption(f"The result would replace {source}: give it another name or folder with -o.")
         try:
+            data = (
+                read(Path(source)) if source != "-" else sys.stdin.buffer.read(Limits.from_environment().max_bytes + 1)
+            )
             encoded, summary = self.run(data, out)
+            if self.to_stdout:
+                sys.stdout.buffer.write(encoded)
+            else:
+                write(Path(out), encoded)
         except NoObject as error:
             self.report_failure(source, error)
             return NO_OBJECT_EXIT
-        if self.to_stdout:
-            sys.stdout.buffer.write(encoded)
-        else:
-            write(Path(out), encoded)
+        except ServerError as error:
+            if not self.as_json:
+                raise
+            self.report_failure(source, error)
+            return 1
         self.report(source, summary, f"{source} -> {out}")
         return 0
 
@@ -68,6 +79,7 @@ class Job:
             raise BadOption("Frames keep their size: leave out --crop.")
         if not self.to_stdout and not _takes_a_number(out):
             raise BadOption("Frames need -o - or a pattern with a number such as -o frames/%04d.png.")
+        self._check(out)
         width, height = size
         count = 0
         with _opened(source) as stream:
@@ -114,6 +126,13 @@ class Job:
     def report_failure(self, source: str, error: ServerError) -> None:
         status = "no_object" if isinstance(error, NoObject) else "failed"
         self.report(source, {"status": status, "message": error.message}, f"{source}: {error.message}")
+
+    def _check(self, out: str) -> None:
+        """Raises ``BadOption`` before anything is cut that could not be kept."""
+        if self.to_stdout and sys.stdout.isatty():
+            raise BadOption("A picture would fill the terminal with signs: pipe it on, or name a file with -o.")
+        if Path(out).suffix.lower() in OTHER_FORMS:
+            raise BadOption(f"{out} cannot be written: name a .png, .webp or .jpg (on white).")
 
     def _frame(self, image: RGB, name: str, target: str) -> NDArray[np.uint8]:
         try:

@@ -120,7 +120,8 @@ class ExternalSegmenter:
         self._model = model
         path = weights or find_file(model.name)
         if path is None or not path.is_file():
-            raise ModelUnavailable(f"The file of '{model.name}' is not installed: {_way_to_get(model.name)}")
+            missing = f"There is no file {weights}" if weights else f"The file of '{model.name}' is not installed"
+            raise ModelUnavailable(f"{missing}: {_way_to_get(model.name)}")
         self._run, size = open_onnx(path, device)
         if size != (model.side, model.side):
             raise BadWeights(

@@ -100,13 +100,15 @@ def _open(path: Path, device: str) -> Any:
     import onnxruntime as ort
 
     if not path.is_file():
-        raise ModelUnavailable(f"lite's weights are not at {path}: reinstall the package, or choose --model grabcut.")
+        cure = "reinstall the package, or choose --model grabcut" if path == WEIGHTS else "name lite's .onnx file"
+        raise ModelUnavailable(f"lite's weights are not at {path}: {cure}.")
+    providers = _providers(ort, device)
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors only; they are raised too
     options.intra_op_num_threads = min(os.cpu_count() or 1, MAX_THREADS)
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other work shares these cores
     try:
-        session = ort.InferenceSession(str(path), options, providers=_providers(ort, device))
+        session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions share no base of their own
         reason = str(error).splitlines()[0][:200]
         raise BadWeights(f"{path} is not a usable ONNX model ({reason}): give lite's .onnx file.") from error

@@ -203,3 +203,43 @@ def test_frames_say_what_is_wrong(tmp_path: Path) -> None:
 def test_a_vanished_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read"):
         folder.pictures(tmp_path / "nowhere")
+
+
+def test_other_types_in_a_folder_are_named_and_left_alone(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pictures / "film.GIF").write_bytes(saved(picture(), "GIF"))
+    (pictures / "scan.tiff").write_bytes(saved(picture(), "TIFF"))
+    assert cut_folder(job(as_json=False), pictures, tmp_path / "out") == 0
+    assert "2 of other types (.gif, .tiff) left alone" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_and_an_empty_one_makes_none(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be made a folder"):
+        cut_folder(job(), pictures, pictures / "notes.txt" / "out")
+    with pytest.raises(BadOption, match="folder as output"):
+        cut_folder(job(), pictures, tmp_path / "out.png")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="no pictures"):
+        cut_folder(job(), tmp_path / "empty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_picture_is_never_lost_nor_written_as_what_it_is_not(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cup = pictures / "cup.png"
+    before = cup.read_bytes()
+    with pytest.raises(BadOption, match="would replace"):
+        job().single(str(cup), str(cup))
+    with pytest.raises(BadOption, match=r"name a \.png"):
+        job().single(str(cup), str(tmp_path / "cup.gif"))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with pytest.raises(BadOption, match="pipe it on"):
+        job(to_stdout=True).single(str(cup), "-")
+    assert cup.read_bytes() == before
+    assert job().single(str(cup), f"{tmp_path / 'new'}/") == 0
+    assert (tmp_path / "new" / "cup.png").is_file()
+    capsys.readouterr()
+    assert job().single(str(pictures / "broken.jpg"), str(tmp_path / "x.png")) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "failed"

@@ -8,14 +8,17 @@ import numpy as np
 import pytest
 
 from server.cutout import cut
-from server.errors import BadWeights, ModelUnavailable, NoObject
+from server.errors import BadWeights, DeviceUnavailable, ModelUnavailable, NoObject
 from server.segmenters.lite import WEIGHTS, LiteSegmenter
 
 
-def test_missing_damaged_and_foreign_files_get_one_clear_line(tmp_path: Path) -> None:
+def test_missing_damaged_and_foreign_files_get_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx")
-    with pytest.raises(ModelUnavailable, match="grabcut"):
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ModelUnavailable, match=r"none.onnx: name lite's \.onnx file"):
         LiteSegmenter(tmp_path / "none.onnx")
+    with pytest.raises(DeviceUnavailable, match="--device auto"):  # not a fault of the file
+        LiteSegmenter(device="cuda")
     (tmp_path / "torn.onnx").write_bytes(WEIGHTS.read_bytes()[:50_000])
     with pytest.raises(BadWeights, match="not a usable ONNX model"):
         LiteSegmenter(tmp_path / "torn.onnx")
