@@ -18,7 +18,7 @@ from PIL import Image
 from server import folder
 from server.errors import BadInput, BadOption
 from server.folder import cut_folder, watch_folder
-from server.job import Job, parse_size
+from server.job import Job, parse_size, write
 from tests.server.conftest import saved
 from tests.server.dialects.conftest import SIZE, RedObjects, picture
 
@@ -219,6 +219,10 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_an_empty_one_makes_none(pi
         cut_folder(job(), pictures, pictures / "notes.txt" / "out")
     with pytest.raises(BadOption, match="folder as output"):
         cut_folder(job(), pictures, tmp_path / "out.png")
+    (tmp_path / "taken.png").mkdir()
+    with pytest.raises(BadInput, match="cannot be written"):
+        write(tmp_path / "taken.png", b"cup")
+    assert not (tmp_path / "taken.png.part").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadInput, match="no pictures"):
         cut_folder(job(), tmp_path / "empty", tmp_path / "out")
