@@ -288,6 +288,13 @@ class Agent:
             self.oversight.pasted(clip.device, landing.application)
         return replace(result, status="pasted", message=f"Pasted into {landing.application}.", landing=landing)
 
+    def put(self, device: str, clip_id: str, target: Placement) -> Landing:
+        """Paste a device's clip at a place of the virtual desktop that is known without a view. Raises ``AgentError``."""
+        from server.images import decode_rgba
+
+        cutout = decode_rgba(self.clips.png(self.clips.get(device, clip_id)))
+        return self._put(cutout, target, window_at(self._windows.stack(), target.center))
+
     def _put(self, cutout: RGBA, target: Placement, window: Window | None) -> Landing:
         with self._pasting, self.on_screen.quiet():  # one pointer, one clipboard: two phones take turns
             return self._choose_driver(window).paste(cutout, target, window)

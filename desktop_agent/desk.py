@@ -9,6 +9,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,9 +18,12 @@ from flask import Blueprint, Response, jsonify, request, send_from_directory
 
 from desktop_agent.access import Access, admit, check_loopback, is_local, shown_token, small_json
 from desktop_agent.clips import ClipStore
+from desktop_agent.devices import LOCAL_DEVICE
 from desktop_agent.errors import BadRequest, NotFound, Unauthorized
+from desktop_agent.geometry import Placement, Point
 from desktop_agent.oversight import Oversight
 from desktop_agent.pairing import Inviter
+from desktop_agent.paste.driver import Landing
 
 WEB = Path(__file__).parent / "desk_web"
 COOKIE = "arcp-desk"
@@ -74,8 +79,12 @@ def create_desk(
     name: str,
     servers: Servers | None = None,
     oversight: Oversight | None = None,
+    put: Callable[[str, str, Placement], Landing] | None = None,
 ) -> Blueprint:
-    """``/desk`` and its files for everyone on this computer, the rest for the person who started the agent."""
+    """``/desk`` and its files for everyone on this computer, the rest for the person who started the agent.
+
+    ``put`` is ``Agent.put``: without it, ``/desk/put`` is not there.
+    """
     desk = Blueprint("desk", __name__)
 
     @desk.before_request
@@ -170,6 +179,14 @@ def create_desk(
             raise NotFound("This agent's pastes are not watched.")
         return oversight
 
+    if put is not None:
+
+        @desk.post("/desk/put")
+        def put_clip() -> Response:
+            """{"clip", "x", "y", "scale", "rotation"}: a clip of this computer's own, at a pixel of the virtual desktop."""
+            fields = small_json()
+            return jsonify(asdict(put(LOCAL_DEVICE, _text(fields, "clip"), _placement(fields))))
+
     @desk.post("/desk/server")
     def server() -> Response:
         """{"confirm": ID} uses a found server from now on; {"confirm": null} goes back to this computer."""
@@ -183,6 +200,13 @@ def create_desk(
         return jsonify(servers.public())
 
     return desk
+
+
+def _placement(fields: dict[str, Any]) -> Placement:
+    try:
+        return Placement(Point.from_external(fields["x"], fields["y"]), fields["scale"], fields["rotation"])
+    except (KeyError, TypeError, ValueError):
+        raise BadRequest("x, y, scale and rotation are numbers, scale above zero.", code="bad_placement") from None
 
 
 def _text(fields: dict[str, object], name: str) -> str:

@@ -37,7 +37,9 @@ def _phones() -> list[Finding]:
             Finding("agent", False, "not running", "python -m desktop_agent", optional=True),
         ]
     port = urlsplit(running[0]).port or 0
-    findings = [Finding("agent", _answers("127.0.0.1", port), f"runs at {running[0]}", "Start it again.")]
+    answers = _answers("127.0.0.1", port)
+    verb, fix = ("runs", "") if answers else ("does not answer", "Start it again: python -m desktop_agent")
+    findings = [Finding("agent", answers, f"{verb} at {running[0]}", fix)]
     for address in local_addresses()[:1]:
         name = "phone -> agent"
         if _answers(address, port + 1):

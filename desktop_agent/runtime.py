@@ -124,7 +124,8 @@ def running(options: Options) -> Iterator[Running]:
         stack.callback(segmentation.close)
         inviter, tickets = Inviter(access), Tickets()
         app = create_app(agent, access, name=options.name, board=create_board(boards))
-        app.register_blueprint(create_desk(access, inviter, agent.clips, tickets, options.name, found, oversight))
+        desk = create_desk(access, inviter, agent.clips, tickets, options.name, found, oversight, agent.put)
+        app.register_blueprint(desk)
         port = stack.enter_context(listening(app, "127.0.0.1", options.port))
         url = f"http://127.0.0.1:{port}"
         lan = None
@@ -156,8 +157,13 @@ def find_running() -> tuple[str, str] | None:
         return None
 
 
-def ask_running(path: str) -> dict[str, Any]:
-    """Ask the agent of this computer, as its owner; ``agent`` in the answer is its address. Raises ``AgentError``."""
+def ask_running(
+    path: str, fields: dict[str, Any] | None = None, picture: bytes | None = None, seconds: float = 20
+) -> dict[str, Any]:
+    """Ask the agent of this computer, as its owner, with ``fields`` as JSON or a ``picture`` as the file field ``image``.
+
+    ``agent`` in the answer is its address. Raises ``AgentError``.
+    """
     import requests
 
     found = find_running()
@@ -165,13 +171,19 @@ def ask_running(path: str) -> dict[str, Any]:
         raise AgentError("No agent runs here: start 'python -m desktop_agent'.", code="not_running")
     url, token = found
     try:
-        answer = requests.post(f"{url}{path}", json={}, headers={"Authorization": f"Bearer {token}"}, timeout=20)
-        fields: dict[str, Any] = answer.json()
+        answer = requests.post(
+            f"{url}{path}",
+            json=(fields or {}) if picture is None else None,
+            files=None if picture is None else {"image": picture},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=seconds,
+        )
+        told: dict[str, Any] = answer.json()
     except (requests.RequestException, ValueError) as error:
         raise AgentError(f"The agent at {url} does not answer: start it again.", code="not_running") from error
     if answer.status_code != 200:
-        raise AgentError(str(fields["errors"][0]["detail"]), code=str(fields["errors"][0]["code"]))
-    return {**fields, "agent": url}
+        raise AgentError(str(told["errors"][0]["detail"]), code=str(told["errors"][0]["code"]))
+    return {**told, "agent": url}
 
 
 @contextmanager

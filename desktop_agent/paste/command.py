@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import click
 
 from desktop_agent.errors import BadRequest
 from desktop_agent.geometry import Placement, Point
-from desktop_agent.paste.driver import RGBA
+from desktop_agent.paste.driver import RGBA, Landing
+
+PASTE_SECONDS = 120.0
 
 
 @click.command("paste")
@@ -26,9 +29,10 @@ from desktop_agent.paste.driver import RGBA
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def paste(cutout: Path, at: str, scale: float, rotation: float, screen: str, out: Path | None, as_json: bool) -> None:
     """Paste CUTOUT into the window at X,Y. Exit code 1 and the reason when it failed."""
-    from desktop_agent.board import BoardStore
+    from desktop_agent.board import BoardDriver, BoardStore
     from desktop_agent.home import home
     from desktop_agent.paste.registry import open_drivers
+    from desktop_agent.runtime import find_running
     from desktop_agent.screen import PictureScreen, open_screen
     from desktop_agent.windows import window_at
 
@@ -39,9 +43,19 @@ def paste(cutout: Path, at: str, scale: float, rotation: float, screen: str, out
         raise BadRequest(
             "-o FILE belongs to a virtual screen, where it says where the picture goes: --screen FILE -o OUT."
         )
+    if not any(monitor.rect.contains(placement.center) for monitor in source.monitors()):
+        sizes = ", ".join(
+            f"{rect.width} x {rect.height} at {rect.left},{rect.top}"
+            for rect in (monitor.rect for monitor in source.monitors())
+        )
+        raise BadRequest(f"{at} is on no monitor ({sizes}): give a point inside one.", code="off_screen")
     with open_drivers(source, BoardStore(home() / "board")) as drivers:
         window = window_at(drivers.windows.stack(), placement.center)
-        landing = drivers.choose(window).paste(rgba, placement, window)
+        driver = drivers.choose(window)
+        if isinstance(driver, BoardDriver) and find_running():
+            landing = _by_the_agent(rgba, placement)  # whose page the board is
+        else:
+            landing = driver.paste(rgba, placement, window)
     if out is not None and isinstance(source, PictureScreen):
         source.save(out)
     answer = {
@@ -52,6 +66,17 @@ def paste(cutout: Path, at: str, scale: float, rotation: float, screen: str, out
         "landing_error_px": landing.landing_error_px,
     }
     click.echo(json.dumps(answer) if as_json else f"Pasted into {landing.application} ({landing.driver}).")
+
+
+def _by_the_agent(rgba: RGBA, placement: Placement) -> Landing:
+    from desktop_agent.runtime import ask_running
+    from server.images import encode_png
+
+    clip = ask_running("/clips", picture=encode_png(rgba))["clip"]
+    x, y = placement.center.external()
+    place = {"x": x, "y": y, "scale": placement.scale, "rotation": placement.rotation}
+    answer = ask_running("/desk/put", {"clip": clip, **place}, seconds=PASTE_SECONDS)
+    return Landing(*(answer[field.name] for field in fields(Landing)))
 
 
 def _read(path: Path) -> RGBA:

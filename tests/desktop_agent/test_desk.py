@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from desktop_agent.app import create_app
 from desktop_agent.desk import Tickets, create_desk
 from desktop_agent.found import FoundSegmentation, FoundServer
+from desktop_agent.geometry import Placement, Point
 from desktop_agent.pairing import Inviter
+from server.images import encode_png
 from tests.desktop_agent.conftest import World
 
 
@@ -21,7 +25,9 @@ def desk(world: World, tmp_path: Path) -> SimpleNamespace:
     inviter, tickets = Inviter(world.access), Tickets()
     inviter.serve("http://localhost", None)
     app = create_app(world.agent, world.access)
-    app.register_blueprint(create_desk(world.access, inviter, world.agent.clips, tickets, "Studio PC", found))
+    app.register_blueprint(
+        create_desk(world.access, inviter, world.agent.clips, tickets, "Studio PC", found, put=world.agent.put)
+    )
     return SimpleNamespace(app=app, client=app.test_client(), tickets=tickets, found=found, world=world)
 
 
@@ -100,3 +106,21 @@ def test_the_window_runs_its_own_files_only(desk: SimpleNamespace) -> None:
     assert " style=" not in text
     for path in re.findall(r'(?:href|src)="([^"]+)"', text):
         assert desk.client.get(path, buffered=True).status_code == 200, path
+
+
+def test_a_cutout_of_this_computers_own_lands_at_a_pixel(desk: SimpleNamespace) -> None:
+    owner = desk.world.headers(desk.world.access.local_token)
+    picture = encode_png(np.full((20, 30, 4), 200, np.uint8))
+    clip = desk.client.post("/clips", data={"image": (io.BytesIO(picture), "cup.png")}, headers=owner).get_json()[
+        "clip"
+    ]
+    wish = {"clip": clip, "x": 99.5, "y": 50, "scale": 2, "rotation": -5}
+    landing = desk.client.post("/desk/put", json=wish, headers=owner)
+    assert (landing.get_json()["application"], landing.get_json()["landing_error_px"]) == ("Editor", 0.25)
+    cutout, placement, window = desk.world.driver.pasted[-1]
+    assert (cutout.shape, window.title) == ((20, 30, 4), "poster")
+    assert placement == Placement(Point(100.0, 50.5), 2, -5)
+    for wrong in ({"clip": "none12"}, {"scale": 0}, {"x": "left"}):
+        assert desk.client.post("/desk/put", json={**wish, **wrong}, headers=owner).status_code in {400, 404}
+    assert desk.client.post("/desk/put", json=wish, headers=desk.world.headers()).status_code == 401  # a phone aims
+    assert len(desk.world.driver.pasted) == 1

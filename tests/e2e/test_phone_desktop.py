@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,17 +16,17 @@ import numpy as np
 import pytest
 
 from desktop_agent.geometry import Placement, Point, normalized_degrees
+from desktop_agent.home import home
 from desktop_agent.runtime import Options
 from desktop_agent.screen import RGB, MssScreen
 from desktop_agent.tls import local_addresses
-from desktop_agent.windows import window_at
 from desktop_agent.windows.x11 import X11Probe
 from mobile_client_stub.camera import Shot
 from tests.e2e.applications import start
 from tests.e2e.coffee import measured
 from tests.e2e.desktop import VirtualDesktop, desktop, missing_programs, wait_for
 from tests.e2e.phone import CHROMIUM, state
-from tests.e2e.story import Story, played, read
+from tests.e2e.story import SAMPLES, Story, played
 
 __all__ = ["desktop"]
 pytestmark = [
@@ -133,17 +136,19 @@ def test_the_object_lands_on_the_board(desktop: VirtualDesktop, story: Story) ->
     )  # fmt: skip
     windows = X11Probe()
     wait_for(lambda: any("AR copy & paste board" in w.title for w in windows.stack()), 60, "the board did not open")
-    lay_out(story)
+    lay_out(desktop, SAMPLES / "chelsea.jpg")
     wanted, found, answer = play(story, (760.0, 480.0))
     assert answer["driver"] == "board"
     check(wanted, found)
 
 
-def lay_out(story: Story) -> None:
-    """Two photos are on the board already, so that there is something to recognise."""
-    photo = read("chelsea.jpg")
-    rgba = np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)])
-    for x, y in ((560.5, 380.5), (1060.5, 560.5)):
-        place = Placement(Point(x, y), 0.9)
-        window = window_at(X11Probe().stack(), place.center)
-        story.running.agent._choose_driver(window).paste(rgba, place, window)
+def lay_out(desktop: VirtualDesktop, photo: Path) -> None:
+    """Two photos are on the board already, so that there is something to recognise: the command line has the agent paste them."""
+    command = [sys.executable, "-m", "desktop_agent", "paste", str(photo), "--scale", "0.9", "--json"]
+    for at in ("560,380", "1060,560"):
+        done = subprocess.run(
+            [*command, "--at", at], env=desktop.env | {"ARCP_HOME": str(home())}, cwd=Path(__file__).parents[2],
+            capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["driver"] == "board"
