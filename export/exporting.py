@@ -22,6 +22,7 @@ from export.packages import compact_package
 from export.refinement import gathered, has_points
 from export.rewriting import flat_resizes
 from export.targets import Target, check_choice, file_name
+from export.upsampling import early
 from export.writing import digests, size_of, whole_or_nothing
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Exporter:
 
         if not has_points(self._folded):
             return converting.to_onnx(self.program, self.inputs)
-        program = converting.captured(gathered(copy.deepcopy(self._folded)), self.inputs)
+        program = converting.captured(early(gathered(copy.deepcopy(self._folded))), self.inputs)
         model = converting.to_onnx(program, self.inputs)
         flat_resizes(model)
         return model

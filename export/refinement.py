@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from server.networks.meticulous import HierarchicalPointRefinement
+from server.networks.meticulous import CoarseHead, HierarchicalPointRefinement
 
 
 class GatheredRefinement(HierarchicalPointRefinement):
@@ -22,9 +22,11 @@ class GatheredRefinement(HierarchicalPointRefinement):
         first, second, third = refinement.fc1, refinement.fc2, refinement.fc3
         # As parameters, not slices taken at each of the seven calls, of which a converter makes seven constants.
         self.of_fine, self.bias = _fixed(first.weight[:, :-1, :, None]), first.bias
-        self.of_coarse = _fixed(first.weight[:, -1, 0])
+        self.of_coarse = _fixed(first.weight[:, -1].transpose(0, 1))
         self.second, self.second_bias = _fixed(second.weight[:, :, 0]), second.bias
-        self.third, self.third_bias = _fixed(third.weight[:, :, 0]), third.bias
+        self.third, self.third_of_coarse = _fixed(third.weight[:, :-1, 0]), _fixed(third.weight[:, -1])
+        assert third.bias is not None
+        self.third_bias = third.bias
 
     def fine(self, feature: Tensor) -> Tensor:
         """NxCxhxw -> NxhxwxW, ``fc1``'s share with its bias: the weights of a sample add up to one."""
@@ -42,9 +44,25 @@ class GatheredRefinement(HierarchicalPointRefinement):
 
     def _perceptron_of_rows(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """``fine`` PxW (already through ``fc1``), ``coarse`` Px1 -> probabilities P."""
-        x = F.relu(fine + coarse * self.of_coarse)
+        x = F.relu(torch.addmm(fine, coarse, self.of_coarse))
         x = F.relu(F.linear(torch.cat([x, coarse], 1), self.second, self.second_bias))
-        return torch.sigmoid(F.linear(torch.cat([x, coarse], 1), self.third, self.third_bias)).flatten()
+        # One row of weights times all points: with the points as rows, a product would have one column.
+        of_coarse = coarse.transpose(0, 1) * self.third_of_coarse + self.third_bias
+        return torch.sigmoid(torch.addmm(of_coarse, self.third, x.transpose(0, 1))).flatten()
+
+
+class Plane(nn.Module):
+    """A 1x1 convolution to one channel as a product of rows: a convolution would compute sixteen channels at once."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        assert convolution.bias is not None
+        self.weight, self.bias = _fixed(convolution.weight[0, :, 0]), convolution.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """NxCxHxW -> Nx1xHxW"""
+        pictures, _, height, width = map(int, x.shape)
+        return (torch.matmul(x.permute(0, 2, 3, 1), self.weight) + self.bias).reshape(pictures, 1, height, width)
 
 
 def _fixed(weight: Tensor) -> nn.Parameter:
@@ -63,20 +81,19 @@ def _sampled(fine: Tensor, cells: Tensor, picture: Tensor, height: int, width: i
     top, bottom, down = _neighbours(y, rows, height)
     left, right, along = _neighbours(x, columns, width)
 
-    def at(row: Tensor, column: Tensor) -> Tensor:
-        return table.index_select(0, (first + row * columns + column).flatten())
-
-    upper = at(top, left) * (1 - along) + at(top, right) * along
-    lower = at(bottom, left) * (1 - along) + at(bottom, right) * along
-    return upper * (1 - down) + lower * down
+    around = [top * columns + left, top * columns + right, bottom * columns + left, bottom * columns + right]
+    weights = [(1 - down) * (1 - along), (1 - down) * along, down * (1 - along), down * along]
+    places = torch.stack([(first + place).flatten() for place in around]).transpose(0, 1)
+    corners = table.index_select(0, places.flatten()).reshape(-1, len(around), int(table.shape[1]))
+    return torch.matmul(torch.stack(weights).transpose(0, 1).unsqueeze(1), corners).squeeze(1)
 
 
 def _neighbours(position: Tensor, length: int, fine: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Cells of a line of ``fine`` -> the two cells around each on a line of ``length``, and the second one's share as Px1."""
+    """Cells NxK of a line of ``fine`` -> the two cells around each on a line of ``length``, and the second one's share as NK."""
     source = ((position.float() + 0.5) * (length / fine) - 0.5).clamp(0, length - 1)
     first = source.floor()
     second = (first + 1).clamp(max=length - 1)
-    return first.long(), second.long(), (source - first).flatten().unsqueeze(1)
+    return first.long(), second.long(), (source - first).flatten()
 
 
 def has_points(graph: nn.Module) -> bool:
@@ -84,8 +101,10 @@ def has_points(graph: nn.Module) -> bool:
 
 
 def gathered(graph: nn.Module) -> nn.Module:
-    """``graph``, in place, with every dense point refinement replaced."""
+    """``graph``, in place, with every dense point refinement and every head's last convolution replaced."""
     for parent in list(graph.modules()):
+        if isinstance(parent, CoarseHead):
+            parent.conv2 = Plane(parent.conv2)  # type: ignore[assignment]
         for name, child in list(parent.named_children()):
             if isinstance(child, HierarchicalPointRefinement):
                 setattr(parent, name, GatheredRefinement(child))

@@ -13,10 +13,11 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from export import rewriting
+from export import integers, rewriting
 from export.refinement import GatheredRefinement, gathered, has_points
 from export.running import session
-from server.networks.meticulous import HierarchicalPointRefinement
+from export.upsampling import EarlyDeconvolution, early
+from server.networks.meticulous import Deconvolution, HierarchicalPointRefinement
 
 GENERATOR = np.random.default_rng(11)
 SHAPE = [1, 6, 8, 8]
@@ -72,7 +73,7 @@ def test_the_same_map_by_other_operations(name: str) -> None:
     model = model_of(nodes, constants)
     before = run(model, X)
     rewriting.pool_means(model)
-    rewriting.quantisable(model)
+    integers.quantisable(model)
     assert kinds(model) == expected
     np.testing.assert_allclose(run(model, X), before, atol=2e-6)
     read = {given for node in model.graph.node for given in node.input}
@@ -200,7 +201,7 @@ def quantised() -> Any:
 def test_a_product_with_a_number_becomes_a_scale() -> None:
     model = quantised()
     before = run(model, X)
-    rewriting.absorb_factors(model)
+    integers.absorb_factors(model)
     assert kinds(model)["Mul"] == 0
     np.testing.assert_allclose(run(model, X), before, atol=1e-6)
 
@@ -208,7 +209,7 @@ def test_a_product_with_a_number_becomes_a_scale() -> None:
 def test_a_lean_model_has_no_zeros_and_no_scales_of_biases() -> None:
     model = quantised()
     before = run(model, X)
-    rewriting.lean(model)
+    integers.lean(model)
     names = {tensor.name for tensor in model.graph.initializer}
     assert not {"wz", "bz", "bs"} & names
     assert "xz" in names
@@ -237,3 +238,18 @@ def test_every_refinement_of_a_network_is_replaced() -> None:
     assert not has_points(torch.nn.Sequential(torch.nn.ReLU()))
     kinds_ = [type(module) for module in gathered(graph).modules() if not isinstance(module, torch.nn.Sequential)]
     assert kinds_.count(GatheredRefinement) == 2
+
+
+def test_a_doubling_after_its_norm_is_the_doubling_before_it() -> None:
+    torch.manual_seed(6)
+    later = torch.nn.Sequential(Deconvolution(8, 5, 6)).eval().requires_grad_(False)
+    for norm in later.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            for numbers in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                assert numbers is not None
+                numbers.copy_(torch.rand_like(numbers) + 0.2)
+    x, skip = torch.randn(2, 8, 7, 9), torch.randn(2, 5, 14, 18)
+    wanted = later[0](x, skip)
+    (sooner,) = early(later).children()
+    assert isinstance(sooner, EarlyDeconvolution)
+    torch.testing.assert_close(sooner(x, skip), wanted, rtol=0, atol=1e-5)

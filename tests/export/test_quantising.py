@@ -1,0 +1,113 @@
+"""What is prepared for integer kernels, and what stays in float32 because they would slow it down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+
+from export import quantising
+from export.onnx_graph import attribute, constants_of
+from export.refinement import Plane
+from export.widening import LANES, widen
+from tests.export.test_rewriting import SHAPE, X, model_of, run
+
+GENERATOR = np.random.default_rng(5)
+node = helper.make_node
+
+
+def weights(*shape: int) -> Any:
+    return GENERATOR.standard_normal(shape).astype(np.float32)
+
+
+def block() -> Any:
+    """MobileNetV3's: a convolution to 10 channels, one by channel, both with hard-swish, attention to channels, a convolution."""
+    constants = {
+        "w1": weights(10, 6, 1, 1), "b1": weights(10), "w2": weights(10, 1, 3, 3), "b2": weights(10),
+        "w3": weights(5, 10, 1, 1), "w4": weights(10, 5, 1, 1), "b4": weights(10), "w5": weights(7, 10, 1, 1), "b5": weights(7),
+        "per": weights(1, 10, 1, 1),
+    }  # fmt: skip
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["a"], name="n1"),
+        node("HardSwish", ["a"], ["b"], name="n2"),
+        node("Conv", ["b", "w2", "b2"], ["c"], name="n3", group=10, pads=[1] * 4),
+        node("Mul", ["c", "per"], ["d"], name="n4"),
+        node("GlobalAveragePool", ["d"], ["e"], name="n5"),
+        node("Conv", ["e", "w3"], ["f"], name="n6"),
+        node("Conv", ["f", "w4", "b4"], ["g"], name="n7"),
+        node("HardSigmoid", ["g"], ["h"], name="n8"),
+        node("Mul", ["d", "h"], ["i"], name="n9"),
+        node("Conv", ["i", "w5", "b5"], ["y"], name="n10"),
+    ]
+    return model_of(nodes, constants)
+
+
+def depthwise_widths(model: Any) -> list[int]:
+    constants = constants_of(model)
+    return [
+        len(constants[one.input[1]])
+        for one in model.graph.node
+        if one.op_type == "Conv" and attribute(one, "group", 1) > 1
+    ]
+
+
+def test_a_depthwise_convolution_of_whole_sixteens_gives_the_same_map() -> None:
+    model = block()
+    before = run(model, X)
+    widen(model)
+    assert depthwise_widths(model) == [LANES]
+    np.testing.assert_allclose(run(model, X), before, atol=1e-5)
+
+
+def test_channels_that_something_else_reads_stay_as_they_are() -> None:
+    model = block()
+    model.graph.node.insert(3, node("Softmax", ["c"], ["s"], name="n3a", axis=1))
+    model.graph.node[4].input[0] = "s"
+    before = run(model, X)
+    widen(model)
+    assert depthwise_widths(model) == [10]
+    np.testing.assert_array_equal(run(model, X), before)
+
+
+def test_pictures_and_few_channels_stay_in_float() -> None:
+    constants = {
+        "w1": weights(20, 4, 3, 3),
+        "w2": weights(20, 20, 1, 1),
+        "w3": weights(8, 20, 1, 1),
+        "w4": weights(8, 8, 1, 1),
+    }
+    nodes = [
+        node("Slice", ["x", "from", "to", "axis"], ["p"], name="picture"),
+        node("Conv", ["p", "w1"], ["a"], name="first"),
+        node("Relu", ["a"], ["b"], name="its activation"),
+        node("Conv", ["b", "w2"], ["c"], name="many channels"),
+        node("Relu", ["c"], ["d"], name="another activation"),
+        node("Conv", ["d", "w3"], ["e"], name="to few"),
+        node("Conv", ["e", "w4"], ["y"], name="few"),
+    ]
+    bounds = {"from": np.array([0]), "to": np.array([4]), "axis": np.array([1])}
+    model = model_of(nodes, {**constants, **bounds})
+    assert quantising.thin_nodes(model) == {"picture", "first", "its activation", "few"}
+
+
+@pytest.mark.parametrize(("reader", "kept"), [("Gather", {"picked"}), ("Softmax", set())])
+def test_a_table_that_rows_are_picked_from_stays_in_float(reader: str, kept: set[str]) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], name="picked"),
+        node("Transpose", ["a"], ["b"], name="t", perm=[0, 2, 3, 1]),
+        node("Reshape", ["b", "rows"], ["c"], name="r"),
+        node("Gather", ["c", "at"], ["d"], name="g1"),
+        node(reader, ["c", "at"] if reader == "Gather" else ["c"], ["e"], name="g2"),
+    ]
+    model = model_of(nodes, {"w": weights(20, 6, 1, 1), "rows": np.array([64, 20]), "at": np.array([3, 5])})
+    assert quantising.picked_nodes(model) == kept
+
+
+def test_a_plane_is_a_convolution_to_one_channel() -> None:
+    torch.manual_seed(1)
+    convolution = torch.nn.Conv2d(SHAPE[1], 1, 1)
+    x = torch.randn(2, SHAPE[1], 3, 5)
+    torch.testing.assert_close(Plane(convolution)(x), convolution(x), rtol=0, atol=1e-6)
