@@ -158,11 +158,11 @@ def cut(
             view = View(view.picture, np.asarray(probability, np.float32), probability > 0)
     unsure = tap is None and _score(view.mask) < getattr(segmenter, "least_score", 0.0)
     if view.region is None or unsure:
-        raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
+        raise _nothing(tap)
     with clock.stage("boundary"):
         window, alpha = _alpha(image, view, refine, matting, post_process, methods)
     if alpha.max(initial=0) < TRACE:
-        raise NoObject("No object was found in the picture: come closer, or put the object on a plainer background.")
+        raise _nothing(tap)
     with clock.stage("compose"):
         return _compose(image, view, window, alpha, glass_mask, colours, segmenter.name, methods, clock)
 
@@ -263,6 +263,13 @@ def _same_view(picture: RGB, image: RGB, box: Box) -> RGB:
     across, down = picture.shape[1] / image.shape[1], picture.shape[0] / image.shape[0]
     left, top = int(box.left * across), int(box.top * down)
     return picture[top : max(top + 1, round(box.bottom * down)), left : max(left + 1, round(box.right * across))]
+
+
+def _nothing(tap: Tap | None) -> NoObject:
+    hint = "" if tap else "tap the one that you mean, "
+    return NoObject(
+        f"No object was found in the picture: {hint}come closer, or put the object on a plainer background."
+    )
 
 
 def _score(mask: Mask) -> float:

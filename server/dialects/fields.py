@@ -40,10 +40,13 @@ def cut_options(values: Mapping[str, str]) -> dict[str, Any]:
 def uploaded(name: str) -> bytes:
     """The bytes of the multipart file field; raises ``BadInput`` with the fields that were there instead."""
     upload = request.files.get(name)
+    if upload is None and name in request.form:
+        raise BadInput(f"'{name}' came as text: send it as a file (curl -F {name}=@photo.jpg).", code="missing_field")
     if upload is None:
         there = ", ".join(sorted(str(name) for name in [*request.files, *request.form])[:8])[:80] or "none"
         raise BadInput(
-            f"The file field '{name}' is missing (fields found: {there}): send the picture there.", code="missing_field"
+            f"The file field '{name}' is missing (fields found: {there}): send the picture there, as multipart/form-data.",
+            code="missing_field",
         )
     return upload.read()
 

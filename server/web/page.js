@@ -15,7 +15,7 @@ function state(name, text) {
 }
 
 function choose(file) {
-  if (!file || !file.type.startsWith("image/")) {
+  if (!file || !(file.type.startsWith("image/") || /\.hei[cf]$/i.test(file.name))) {  // many systems know no type for HEIC
     state("failed", "That is not a picture: choose a JPEG, PNG, WebP or HEIC file.");
     return;
   }
@@ -54,6 +54,7 @@ async function cut() {
     if (mine !== running) return;
     [cutout, box] = [bitmap, figures.box];
     await compose();
+    split(Math.round(50 * (box[0] + box[2]) / bitmap.width));  // half of the object is seen cut out, wherever it is
     $("options").hidden = false;
     state("done", `Model ${figures.model}, ${Math.floor(figures.score * 100)} % sure. The object covers ${Math.round(figures.coverage * 100)} % of the picture.`);
   } catch (error) {
@@ -103,6 +104,7 @@ function painted([left, top, right, bottom]) {
 }
 
 function split(percent) {
+  $("slider").value = percent;
   $("compare").style.setProperty("--split", `${percent}%`);
 }
 

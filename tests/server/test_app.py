@@ -46,6 +46,12 @@ def test_sizes_by_crop_and_output(client: FlaskClient, coffee_jpeg: bytes) -> No
     assert np.array_equal(np.asarray(full)[..., 3], np.asarray(mask))
 
 
+def test_a_picture_that_came_as_text_is_told_how_to_send_it(client: FlaskClient) -> None:
+    response = client.post("/v1/cut", data={"image": "photo.jpg"}, content_type="multipart/form-data")
+    assert response.status_code == 400
+    assert "-F image=@photo.jpg" in response.get_json()["errors"][0]["detail"]
+
+
 @pytest.mark.parametrize(
     ("image", "fields", "status", "code"),
     [

@@ -102,7 +102,7 @@ def test_a_picture_is_cut_compared_tapped_coloured_and_downloaded(
         assert both[10, 10, 3] == 0
 
         covered = "() => getComputedStyle(document.getElementById('before')).clipPath"
-        assert "50%" in page.evaluate(covered)
+        assert "53%" in page.evaluate(covered)  # the line runs through the middle of what was cut out: 170 of 360
         page.fill("#slider", "20")
         assert "80%" in page.evaluate(covered)
 
@@ -113,6 +113,8 @@ def test_a_picture_is_cut_compared_tapped_coloured_and_downloaded(
             "() => document.getElementById('status').textContent.includes(' 5 %')"
         )  # 60 x 60 of 360 x 200
         state(page, "done")
+        assert page.input_value("#slider") == "19"
+        assert "81%" in page.evaluate(covered)
         one = downloaded(page)
         assert one[60, 70, 3] == 255
         assert one[100, 240, 3] == 0
@@ -125,16 +127,21 @@ def test_a_picture_is_cut_compared_tapped_coloured_and_downloaded(
         assert page.problems == []  # type: ignore[attr-defined]
 
 
-def test_a_dropped_picture_is_taken(browser: Browser, settings: Settings, two_objects: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"), [("dropped.png", "image/png"), ("IMG_1.HEIC", "")]
+)  # some systems know no HEIC
+def test_a_dropped_picture_is_taken(
+    browser: Browser, settings: Settings, two_objects: Path, name: str, kind: str
+) -> None:
     with serving(create_app(settings), "127.0.0.1", 0) as address:
         page = opened(browser, address)
         page.evaluate(
-            """(bytes) => {
+            """([bytes, name, type]) => {
                 const transfer = new DataTransfer();
-                transfer.items.add(new File([new Uint8Array(bytes)], 'dropped.png', {type: 'image/png'}));
+                transfer.items.add(new File([new Uint8Array(bytes)], name, {type}));
                 document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: transfer, bubbles: true, cancelable: true}));
             }""",
-            list(two_objects.read_bytes()),
+            [list(two_objects.read_bytes()), name, kind],
         )
         state(page, "done")
 
