@@ -40,7 +40,12 @@ def copy_command(photo: Path, out: Path, tap: str | None, model: str | None, age
     """Cut the object out of PHOTO."""
     with AgentClient(pairing_for(agent)) as client:
         copied = client.copy(photo.read_bytes(), tap=_tap(tap), model=model)
-    out.write_bytes(copied.png)
+    try:
+        out.write_bytes(copied.png)
+    except OSError as error:
+        raise PhoneError(
+            f"{out} cannot be written ({error.strerror}); the computer keeps the cut-out: 'python -m desktop_agent clips' there."
+        ) from error
     click.echo(
         json.dumps({"clip": copied.clip, "box": copied.box, "image_size": copied.image_size, "score": copied.score})
     )
@@ -65,18 +70,19 @@ def paste_command(view: Path, cutout: Path, agent: str | None) -> None:
 @click.option("--seeds", default=1, show_default=True, type=click.IntRange(1, 1000), help="How many simulated views.")
 def demo_command(out: Path, seeds: int) -> None:
     """The whole story with a simulated phone: photo, cut-out, view, location, paste; measured against the camera's truth."""
-    from mobile_client_stub.demo import run_demo
+    from mobile_client_stub.demo import Run, run_demo
 
-    report = run_demo(out, seeds)
-    click.echo("seed  status   landing error   scale error   rotation error   copy     paste")
-    for run in report["runs"]:
-        if run["landing_error_px"] is None:
-            click.echo(f"{run['seed']:4d}  {run['status']:8s} ({run['reason']})")
-            continue
+    def tell(run: Run) -> None:
+        if run.landing_error_px is None:
+            click.echo(f"{run.seed:4d}  {run.status:8s} ({run.reason})")
+            return
         click.echo(
-            f"{run['seed']:4d}  {run['status']:8s} {run['landing_error_px']:9.2f} px {run['scale_error_percent']:11.2f} % "
-            f"{run['rotation_error_deg']:12.2f} deg {run['copy_s']:6.2f} s {run['paste_s']:6.2f} s"
+            f"{run.seed:4d}  {run.status:8s} {run.landing_error_px:9.2f} px {run.scale_error_percent:11.2f} % "
+            f"{run.rotation_error_deg:12.2f} deg {run.copy_s:6.2f} s {run.paste_s:6.2f} s"
         )
+
+    click.echo("seed  status   landing error   scale error   rotation error   copy     paste")
+    report = run_demo(out, seeds, tell=tell)
     if report["landing_error_px_median"] is not None:
         click.echo(
             f"median landing error: {report['landing_error_px_median']:.2f} px over {report['pasted']} of {seeds} views"

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,15 +53,28 @@ class Run:
     reason: str | None = None
 
 
-def run_demo(out: Path, seeds: int, photo: Path | None = None, screen: Path | None = None) -> dict[str, Any]:
-    """Play the story for seeds 1..N; leaves the pictures of the first one and ``report.json`` in ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
+def run_demo(
+    out: Path,
+    seeds: int,
+    photo: Path | None = None,
+    screen: Path | None = None,
+    tell: Callable[[Run], None] = lambda run: None,
+) -> dict[str, Any]:
+    """Play the story for seeds 1..N; leaves the pictures of the first one and ``report.json`` in ``out``.
+
+    ``tell`` hears of each run when it ends. Raises ``PhoneError``.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PhoneError(f"{out} cannot be made a folder ({error.strerror}): choose another one with --out.") from error
     photo, screen = photo or SAMPLES / "coffee.jpg", screen or SAMPLES / "desktop.png"
     desktop = _read(screen)
     runs = []
     for seed in range(1, seeds + 1):
         with agent_process(screen) as client:
             runs.append(_run(client, seed, photo.read_bytes(), desktop, out if seed == 1 else None))
+        tell(runs[-1])
     _write(out / "photo.png", _read(photo))
     report = summarise(runs)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -11,22 +11,34 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mobile_client_stub.demo import SAMPLES, Run, measure_landing, summarise
+from mobile_client_stub.client import PhoneError
+from mobile_client_stub.demo import SAMPLES, Run, measure_landing, run_demo, summarise
 
 PICTURES = ["photo", "cutout", "view", "located", "pasted"]
 
 
 def test_the_demo_lands_and_leaves_its_pictures(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mobile_client_stub", "demo", "--out", str(tmp_path), "--seeds", "2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as demo:
+        assert demo.stdout is not None
+        lines = [demo.stdout.readline(), demo.stdout.readline()]
+        assert lines[1].split()[:2] == ["1", "pasted"], lines
+        assert not (tmp_path / "report.json").exists()  # each run is told when it ends
+        lines += demo.communicate(timeout=240)[0].splitlines()
+    assert demo.returncode == 0, lines
     report = json.loads((tmp_path / "report.json").read_text())
     assert [run["seed"] for run in report["runs"]] == [1, 2]
     assert report["landing_error_px_median"] <= 2
     assert max(run["scale_error_percent"] for run in report["runs"]) <= 2
     for name in PICTURES:
         assert cv2.imread(str(tmp_path / f"{name}.png")) is not None
-    assert "median landing error" in done.stdout
+    assert any("median landing error" in line for line in lines)
+
+
+def test_an_unusable_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PhoneError, match="choose another one with --out"):
+        run_demo(tmp_path / "file" / "out", 1)
 
 
 def placed(scale: float, degrees: float, center: tuple[float, float], cutout: NDArray[np.uint8]) -> NDArray[np.float64]:
