@@ -21,8 +21,8 @@ KEPT_PARTS = (
 )  # fmt: skip
 """Parts of the networks that select, or that give the last logits: a rounded value there moves pixels."""
 KEPT_NEAR_OUTPUT = 3
-FEW, OF_A_PICTURE = 16, 4
-"""Channels: of a map that is not worth integers, and of a picture, with a mask."""
+FEW = 16
+"""Channels: integer kernels compute that many at once."""
 ACTIVATIONS, MOVES = {"Relu", "Clip", "HardSwish"}, {"Transpose", "Reshape"}
 CALIBRATION_GMACS, FEWEST_PICTURES = 1500.0, 8
 """What calibration may compute: onnxruntime runs the network unoptimised for it, seconds a picture for a large one."""
@@ -98,10 +98,7 @@ def kept_nodes(model: Any) -> set[str]:
 
 
 def thin_nodes(model: Any) -> set[str]:
-    """Those that read and make maps of few channels, and convolutions of pictures with the activation after them.
-
-    Integer kernels are made for sixteen channels and more at once: over fewer, float32 is two to three times as fast.
-    """
+    """Those that read and make maps of few channels, where float32 is two to three times as fast."""
     constants, shapes = constants_of(model), shapes_of(model)
     kept: set[str] = set()
     floats: set[str] = set()
@@ -114,12 +111,10 @@ def thin_nodes(model: Any) -> set[str]:
         values = [name for name in node.input if name and name not in constants]
         if not values or not node.output:
             continue
-        most = max(map(channels, values))
         if node.op_type in ACTIVATIONS:
             thin = all(name in floats for name in values)
         else:
-            few = channels(node.output[0]) <= FEW or (node.op_type == "Conv" and most <= OF_A_PICTURE)
-            thin = most <= FEW and few
+            thin = max(map(channels, [*values, node.output[0]])) <= FEW
         if thin:
             kept.add(node.name)
             floats.update(node.output)
