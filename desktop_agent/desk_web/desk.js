@@ -1,6 +1,7 @@
 /** The computer's own window: the question before a paste, the code to scan, the phones, the segmentation servers that were found. */
 
 const LOOK_MS = 1000;
+const OTHERS = {"this-computer": "This computer"};
 const $ = (id) => document.getElementById(id);
 let shown = "", known = null;
 
@@ -32,7 +33,7 @@ function show({name, invitation, devices, last_code, servers, pastes}) {
     $("left").textContent = `Valid for ${Math.floor(invitation.seconds / 60)}:${String(invitation.seconds % 60).padStart(2, "0")}`;
   }
   $("paired").hidden = !devices.length;
-  list($("devices"), devices.map((device) => [device.name, "Remove", () => ask("/desk/revoke", {device: device.id})]));
+  list($("devices"), devices.map((device) => [device.name, "Remove", () => removed(device)]));
   $("servers").hidden = !servers;
   if (servers) {
     $("server-now").textContent = servers.notice ?? servers.name;
@@ -42,10 +43,14 @@ function show({name, invitation, devices, last_code, servers, pastes}) {
   }
 }
 
+async function removed({id, name}) {
+  if (confirm(`Remove ${name}? The cut-outs that it keeps on this computer are deleted with it.`)) await ask("/desk/revoke", {device: id});
+}
+
 function showPastes(pastes, names) {
   $("pastes").hidden = !pastes;
   if (!pastes) return;
-  const who = (device) => names.get(device) ?? (device.startsWith("legacy") ? "The old app" : "This computer");
+  const who = (device) => names.get(device) ?? OTHERS[device] ?? (device.startsWith("legacy-") ? "The old app" : "A phone that was removed");
   $("ask-first").checked = pastes.ask_first;
   $("questions").hidden = !pastes.questions.length;
   document.title = pastes.questions.length ? "Allow the paste?" : "Connect a phone";

@@ -4,7 +4,7 @@ import * as agent from "/web/agent.js";
 import {Camera} from "/web/camera.js";
 import {cutAt, home, shoot, useFile} from "/web/copy.js";
 import * as ondevice from "/web/ondevice.js";
-import {askToScan, forget, pair, preferName, scanned} from "/web/pairing.js";
+import {askToForget, askToScan, pair, preferName, scanned} from "/web/pairing.js";
 import {camera, floating, session} from "/web/session.js";
 import {$} from "/web/show.js";
 import * as show from "/web/show.js";
@@ -141,7 +141,7 @@ const clicks = {
   "pick-photo": () => pickFrom($("file-pick"), useFile),
   "take-screen": () => pickFrom($("file-capture"), asView),
   "retake": () => pickFrom($("file-capture"), asView),
-  "unpair": () => { $("settings").close(); forget(); },
+  "unpair": () => { $("settings").close(); askToForget(); },
 };
 
 for (const [id, action] of Object.entries(clicks)) $(id).addEventListener("click", action);

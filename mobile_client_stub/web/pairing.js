@@ -77,6 +77,15 @@ export function forgotten(failure) {
   });
 }
 
+/** Forgetting deletes what the person may want to keep: ask. */
+export function askToForget() {
+  show.card({
+    title: `Forget ${agent.agent.name}?`,
+    text: "The recent cut-outs are deleted here and on the computer. To connect again, scan a new code.",
+    actions: [["Keep it", () => {}], ["Forget it", forget]],
+  });
+}
+
 export async function forget() {
   try {
     await agent.unpair();
