@@ -85,6 +85,27 @@ def unround(model: Any, kept: Collection[str]) -> None:
     prune(model)
 
 
+def join_scales(model: Any) -> None:
+    """In a quantised model, in place: what is rounded only to be joined is rounded as the whole is, instead of twice."""
+    makers, readers = makers_of(model), readers_of(model)
+    for node in model.graph.node:
+        if node.op_type != "Concat":
+            continue
+        (whole, *others) = readers.get(node.output[0], [None])
+        if others or whole is None or whole.op_type != "QuantizeLinear":
+            continue
+        for name in node.input:
+            read: Any = makers.get(name)
+            rounding: Any = (
+                makers.get(read.input[0]) if read is not None and read.op_type == "DequantizeLinear" else None
+            )
+            if rounding is None or rounding.op_type != "QuantizeLinear":
+                continue
+            if len(readers[rounding.output[0]]) == 1 and len(readers[name]) == 1:
+                for rounded in (rounding, read):
+                    rounded.input[1:] = whole.input[1:]
+
+
 def absorb_factors(model: Any) -> None:
     """In a quantised model, in place: a product with one positive number is the same integers, read with another scale."""
     constants = constants_of(model)

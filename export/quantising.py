@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from export.converting import INEXACT_PASS, MASK, quiet, reason_of
+from export.doubling import double_integers
 from export.errors import ConversionFailed
-from export.integers import absorb_factors, lean, quantisable, unround
+from export.integers import absorb_factors, join_scales, lean, quantisable, unround
 from export.onnx_graph import constants_of, makers_of, readers_of, shapes_of
 from export.pictures import Feed
 from export.widening import widen
@@ -80,6 +81,8 @@ def int8_onnx(model: Any, feeds: Sequence[Feed]) -> Any:
         )
         quantised = onnx.load(made)
     unround(quantised, kept)
+    join_scales(quantised)
+    double_integers(quantised)
     absorb_factors(quantised)
     lean(quantised)
     return quantised

@@ -9,7 +9,8 @@ import pytest
 import torch
 from onnx import helper
 
-from export import quantising
+from export import integers, quantising
+from export.doubling import double_integers
 from export.onnx_graph import attribute, constants_of
 from export.refinement import Plane
 from export.widening import LANES, widen
@@ -108,3 +109,90 @@ def test_a_plane_is_a_convolution_to_one_channel() -> None:
     convolution = torch.nn.Conv2d(SHAPE[1], 1, 1)
     x = torch.randn(2, SHAPE[1], 3, 5)
     torch.testing.assert_close(Plane(convolution)(x), convolution(x), rtol=0, atol=1e-6)
+
+
+SCALES = {"s": np.float32(0.1), "z": np.uint8(100), "s2": np.float32(0.08), "z2": np.uint8(0), "s3": np.float32(0.2)}
+"""Of values that are rounded: from -10 to 15.5; from 0 to 20.4; from -20 to 31."""
+
+
+def doubled(sizes: list[int]) -> Any:
+    """x, rounded, enlarged bilinearly, rounded to what is not negative."""
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["a"], name="n1"),
+        node("DequantizeLinear", ["a", "s", "z"], ["b"], name="n2"),
+        node(
+            "Resize",
+            ["b", "", "", "sizes"],
+            ["c"],
+            name="n3",
+            mode="linear",
+            coordinate_transformation_mode="half_pixel",
+        ),
+        node("QuantizeLinear", ["c", "s2", "z2"], ["d"], name="n4"),
+        node("DequantizeLinear", ["d", "s2", "z2"], ["y"], name="n5"),
+    ]
+    return model_of(nodes, {**SCALES, "sizes": np.array(sizes)})
+
+
+def test_a_doubling_of_integers_is_off_by_roundings_only() -> None:
+    model = doubled([1, SHAPE[1], 2 * SHAPE[2], 2 * SHAPE[3]])
+    before = run(model, X)
+    double_integers(model)
+    after = run(model, X)
+    assert not {"Resize"} & {one.op_type for one in model.graph.node}
+    difference = np.abs(after - before)
+    assert before.min() == 0 < before.max()
+    assert difference.max() <= 0.05 + 0.08 + 1e-5  # half a step on the way, and a whole one at the end
+    assert difference.mean() < 0.03
+    assert abs((after - before).mean()) < 0.005
+
+
+def test_another_enlargement_stays() -> None:
+    model = doubled([1, SHAPE[1], 3 * SHAPE[2], 3 * SHAPE[3]])
+    before = len(model.graph.node)
+    double_integers(model)
+    assert len(model.graph.node) == before
+
+
+def joined() -> Any:
+    """x and its absolute values, rounded on their own, joined and rounded as a whole; the negatives are read elsewhere too."""
+    nodes = [
+        node("Abs", ["x"], ["p"], name="n0"),
+        node("QuantizeLinear", ["p", "s2", "z2"], ["a"], name="n1"),
+        node("DequantizeLinear", ["a", "s2", "z2"], ["b"], name="n2"),
+        node("QuantizeLinear", ["x", "s", "z"], ["c"], name="n3"),
+        node("DequantizeLinear", ["c", "s", "z"], ["d"], name="n4"),
+        node("Concat", ["b", "d"], ["e"], name="n5", axis=1),
+        node("QuantizeLinear", ["e", "s3", "z"], ["f"], name="n6"),
+        node("DequantizeLinear", ["f", "s3", "z"], ["g"], name="n7"),
+        node("Concat", ["g", "d"], ["y"], name="n8", axis=1),
+    ]
+    return model_of(nodes, SCALES)
+
+
+def test_what_is_only_joined_is_rounded_once() -> None:
+    model = joined()
+    before = run(model, X)
+    integers.join_scales(model)
+    after = run(model, X)
+    scales = {one.name: one.input[1] for one in model.graph.node if one.op_type == "QuantizeLinear"}
+    assert scales == {"n1": "s3", "n3": "s", "n6": "s3"}
+    exact = np.concatenate([np.abs(X), X, X], 1)
+    assert np.abs(after - exact).mean() < np.abs(before - exact).mean()
+    np.testing.assert_array_equal(after[:, SHAPE[1] :], before[:, SHAPE[1] :])
+
+
+def test_a_float_node_reads_what_another_made_before_it_was_rounded() -> None:
+    nodes = [
+        node("Abs", ["x"], ["p"], name="first"),
+        node("QuantizeLinear", ["p", "s2", "z2"], ["a"], name="n1"),
+        node("DequantizeLinear", ["a", "s2", "z2"], ["b"], name="n2"),
+        node("Neg", ["b"], ["y"], name="second"),
+    ]
+    rounded = run(model_of(nodes, SCALES), X)
+    alone, both = model_of(nodes, SCALES), model_of(nodes, SCALES)
+    integers.unround(alone, {"second"})
+    integers.unround(both, {"first", "second"})
+    np.testing.assert_array_equal(run(alone, X), rounded)
+    np.testing.assert_array_equal(run(both, X), -np.abs(X))
+    assert np.abs(rounded + np.abs(X)).max() > 0.01
