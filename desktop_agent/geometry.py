@@ -94,12 +94,6 @@ class Quad:
         following = np.roll(xy, -1, axis=0)
         return float((xy[:, 0] * following[:, 1] - following[:, 0] * xy[:, 1]).sum() / 2)
 
-    def is_convex(self) -> bool:
-        edges = np.roll(self.array(), -1, axis=0) - self.array()
-        following = np.roll(edges, -1, axis=0)
-        cross = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
-        return bool((cross > 0).all() or (cross < 0).all())
-
 
 @dataclass(frozen=True, eq=False)
 class Homography:

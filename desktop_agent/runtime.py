@@ -89,10 +89,6 @@ class Running:
         """This computer's own window, with a ticket that is good once."""
         return f"{self.url}/desk#{self.tickets.issue()}"
 
-    def pairing_url(self) -> str:
-        """Open the pairing window: the address to scan. The one-time token is in the fragment, which no request line carries."""
-        return self.invite().url
-
 
 @contextmanager
 def running(options: Options) -> Iterator[Running]:

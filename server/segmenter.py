@@ -37,17 +37,10 @@ class Stages:
     """``predict`` in three steps, so that the device works on several pictures at once and on nothing else.
 
     ``prepare(image, tap)`` and ``finish(output, image)`` run in the caller's thread, ``infer(items)`` where the device is
-    owned: it takes what ``prepare`` gave for 1..N pictures and returns one output for each.
+    owned: it takes what ``prepare`` gave for 1..N pictures and returns one output for each. A model whose work can be split so
+    has a method ``stages()``, which returns them, or None; see ``server.engine``.
     """
 
     prepare: Callable[[RGB, Tap | None], Any]
     infer: Callable[[Sequence[Any]], Sequence[Any]]
     finish: Callable[[Any, RGB], Mask]
-
-
-class StagedSegmenter(Segmenter, Protocol):
-    """A model that can say how to split its work; optional, see ``server.engine``."""
-
-    def stages(self) -> Stages | None:
-        """None where the model's steps cannot be told apart."""
-        ...

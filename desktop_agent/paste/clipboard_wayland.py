@@ -15,7 +15,6 @@ from desktop_agent.portal_session import DesktopSession
 
 READ_SECONDS = 2.0
 KEPT = ("text/plain;charset=utf-8", "text/plain", "text/html", PNG)
-WRITE_BYTES = 65536
 
 
 class PortalOffer:

@@ -20,7 +20,6 @@ from server.networks.gem.model import QueryOutput
 
 NONE_CLASS = 2
 NONE_WEIGHT = 0.1
-GLASS_CLASS = 1
 
 
 @dataclass(frozen=True)
