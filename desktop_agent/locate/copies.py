@@ -9,14 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from desktop_agent.geometry import Homography
 from desktop_agent.locate.features import Features
-from desktop_agent.locate.voting import votes
+from desktop_agent.locate.matching import Matches, nearest
+from desktop_agent.locate.voting import elected
 
 Float = NDArray[np.float64]
 
 ELSEWHERE = 0.02
 """Diagonals of the screen between a place and one that rivals it."""
+NEIGHBOURS, LEAST_SIMILAR = 4, 0.85
 LEAST_ALIKE = 12
-MOST = 6
+MOST, SEEDS = 12, 150
 TOLERANCE = 5.0
 """Pixels of the resized picture that was searched."""
 
@@ -37,26 +39,31 @@ def within(places: ArrayLike, homography: Homography, view_size: tuple[int, int]
 
 
 def copies(features: Features, diagonal: float) -> list[Copy]:
-    """At most ``MOST`` of them, by one scale and one shift each; both directions of a pair."""
-    apart = (features.xy.astype(np.float64), ELSEWHERE * diagonal)
-    found = votes(
-        features,
-        features,
-        tolerance=TOLERANCE * features.scale,
-        apart=apart,
-        least=0.85,
-        neighbours=4,
-        wanted=MOST,
-    )
+    """About ``MOST`` of them at most, by one scale and one shift each; both directions of a pair.
+
+    Each is looked for among what the ones before do not explain: of equal tiles some look more alike than others, by how they fall
+    into pixels, and would take all votes.
+    """
+    tolerance = TOLERANCE * features.scale
+    pairs, _ = nearest(features, features, NEIGHBOURS, LEAST_SIMILAR)
+    here, there = features.xy[pairs.view].astype(np.float64), features.xy[pairs.screen].astype(np.float64)
+    free = np.hypot(*(there - here).T) > ELSEWHERE * diagonal
     result: list[Copy] = []
-    for vote in found:
-        if vote.score < LEAST_ALIKE:
-            continue
-        there = Homography(np.array([[vote.scale, 0, vote.shift[0]], [0, vote.scale, vote.shift[1]], [0, 0, 1.0]]))
-        result.append(Copy(there, features.xy[vote.view].astype(np.float64)))
-        back = there.inverse()
-        if not any(_same(back, known.map, diagonal) for known in result):
-            result.append(Copy(back, features.xy[vote.screen].astype(np.float64)))
+    while len(result) < MOST:
+        kept = np.flatnonzero(free)
+        seeds = np.unique(np.linspace(0, max(len(kept) - 1, 0), SEEDS).astype(np.intp))
+        left = Matches(pairs.view[kept], pairs.screen[kept])
+        found = elected(left, features, features, tolerance=tolerance, seeds=seeds, wanted=1)
+        if not found or found[0].score < LEAST_ALIKE:
+            break
+        vote = found[0]
+        there_map = Homography(np.array([[vote.scale, 0, vote.shift[0]], [0, vote.scale, vote.shift[1]], [0, 0, 1.0]]))
+        back_map = there_map.inverse()
+        result.append(Copy(there_map, features.xy[vote.view].astype(np.float64)))
+        if not any(_same(back_map, known.map, diagonal) for known in result):
+            result.append(Copy(back_map, features.xy[vote.screen].astype(np.float64)))
+        for known in (there_map, back_map):
+            free &= np.hypot(*(known.apply(here) - there).T) > ELSEWHERE * diagonal
     return result
 
 

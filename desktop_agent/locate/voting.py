@@ -17,7 +17,7 @@ from desktop_agent.locate.matching import Matches, nearest
 
 Float = NDArray[np.float64]
 
-NEIGHBOURS = 3
+NEIGHBOURS, LEAST_SIMILAR = 3, 0.75
 SEEDS = 500
 
 
@@ -86,62 +86,53 @@ def likely_turns(view: Features, screen: Features, size: tuple[float, float]) ->
     return sorted(range(4), key=lambda quarters: -merit[quarters])
 
 
-def votes(
-    view: Features,
-    screen: Features,
-    *,
-    tolerance: float,
-    apart: tuple[Float, float] | None = None,
-    least: float = 0.75,
-    neighbours: int = NEIGHBOURS,
-    wanted: int = 2,
-) -> list[Vote]:
-    """The best supported poses, best first, different from each other; ``tolerance`` in view pixels.
+def votes(view: Features, screen: Features, *, tolerance: float) -> list[Vote]:
+    """The two best supported poses, best first, different from each other; ``tolerance`` in view pixels."""
+    pairs, _ = nearest(view, screen, NEIGHBOURS, LEAST_SIMILAR)
+    return elected(pairs, view, screen, tolerance=tolerance, seeds=np.arange(min(SEEDS, len(pairs))), wanted=2)
 
-    ``apart`` is where each view key point is already explained (Nx2 screen pixels) and a radius: pairs in there do not vote.
-    """
-    pairs, _ = nearest(view, screen, neighbours, least)
-    if apart is not None:
-        free = np.hypot(*(screen.xy[pairs.screen] - apart[0][pairs.view]).T) > apart[1]
-        pairs = Matches(pairs.view[free], pairs.screen[free])
+
+def elected(
+    pairs: Matches, view: Features, screen: Features, *, tolerance: float, seeds: NDArray[np.intp], wanted: int
+) -> list[Vote]:
+    """The ``wanted`` poses that most of the pairs agree on, of those that the pairs with the indices ``seeds`` propose."""
     if len(pairs) < 4:
         return []
     view_xy = view.xy[pairs.view].astype(np.float64)
     screen_xy = screen.xy[pairs.screen].astype(np.float64)
     scale = screen.size[pairs.screen].astype(np.float64) / view.size[pairs.view]
-    seeds = np.arange(min(SEEDS, len(pairs)))
-    support = _support(view_xy, screen_xy, scale, len(seeds), tolerance)
+    support = _support(view_xy, screen_xy, scale, seeds, tolerance)
     found: list[Vote] = []
     for _ in range(wanted * 4):
         best = int(support.argmax())
         if support[best] < 4 or len(found) == wanted:
             break
         support[best] = -1
-        vote = _settled(
-            pairs, view_xy, screen_xy, scale[best], screen_xy[best] - scale[best] * view_xy[best], best, tolerance
-        )
+        seed = int(seeds[best])
+        shift = screen_xy[seed] - scale[seed] * view_xy[seed]
+        vote = _settled(pairs, view_xy, screen_xy, scale[seed], shift, seed, tolerance)
         if vote is None:
             continue
         off = np.abs(screen_xy[seeds] - vote.scale * view_xy[seeds] - vote.shift).max(axis=1) / vote.scale
-        support[off < 4 * tolerance + 0.1 * np.abs(view_xy[seeds] - view_xy[best]).max(axis=1)] = -1
+        support[off < 4 * tolerance + 0.1 * np.abs(view_xy[seeds] - view_xy[seed]).max(axis=1)] = -1
         found.append(vote)
     return sorted(found, key=lambda v: -v.score)
 
 
-def _support(view_xy: Float, screen_xy: Float, scale: Float, seeds: int, tolerance: float) -> Float:
-    """For each of the first pairs, how many view places have a pair that its scale and shift predict (more loosely far away)."""
-    counts = np.zeros(seeds)
+def _support(view_xy: Float, screen_xy: Float, scale: Float, seeds: NDArray[np.intp], tolerance: float) -> Float:
+    """For each pair of ``seeds``, how many view places have a pair that its scale and shift predict; more loosely far away."""
+    counts = np.zeros(len(seeds))
     place = np.unique(np.floor(view_xy / (2 * tolerance)).astype(np.int64) @ (1, 100003), return_inverse=True)[1]
     x, y = view_xy.T.astype(np.float32)
     sx, sy = screen_xy.T.astype(np.float32)
     size = np.log(scale).astype(np.float32)
-    for i in range(seeds):
+    for k, i in enumerate(seeds):
         ahead_x, ahead_y = x - x[i], y - y[i]
         factor = np.float32(scale[i])
         off = np.maximum(np.abs((sx - sx[i]) / factor - ahead_x), np.abs((sy - sy[i]) / factor - ahead_y))
         reach = np.maximum(np.abs(ahead_x), np.abs(ahead_y))
         near = (off < tolerance + 0.12 * reach) & (np.abs(size - size[i]) < 0.35)
-        counts[i] = len(np.unique(place[near]))
+        counts[k] = len(np.unique(place[near]))
     return counts
 
 
