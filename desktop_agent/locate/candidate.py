@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +12,7 @@ from desktop_agent.geometry import Homography, Point
 from desktop_agent.locate.features import RGB, Detail, Features, Grey, extract, shrink, to_grey
 from desktop_agent.locate.hypothesis import flaw
 from desktop_agent.locate.location import Evidence, Location, Refusal
+from desktop_agent.locate.outline import framed
 from desktop_agent.locate.rectify import Axes, Upright, level_axes, line_segments, screen_axes, upright
 from desktop_agent.locate.refine import Refined, refine
 from desktop_agent.locate.screens import PreparedScreen
@@ -26,12 +26,15 @@ GOOD_CORRELATION, UNANIMOUS = 0.7, 0.9
 """Where less than that agrees, so large a part of the tracks has to fit: faces and rows in a mirror reach 0.61 and 0.84."""
 SURE_CORRELATION, SURE_EXPLAINED = 0.8, 0.78
 """For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.79 and 0.72."""
+LEAST_SOUGHT_TRACKS = 20
+"""For such a pose: the wrong one of two equal windows, of which the view shows one faint edge, has 12, and right ones 33."""
 FULL_CORRELATION, PARTLY_EXPLAINED, MANY_TRACKS = 0.85, 0.62, 30
 """The same where all that is predicted is there and tracked, and the view shows more: glare, or a reflection."""
+FRAMED_CORRELATION = 0.8
+"""The same where the screen's edges are seen in their places."""
 FAIR = 0.3
 """A smaller part of the points that are tracked was perhaps begun too far away to find the others."""
 AXES_AT, SQUARED_AT = 800, 900
-ALIKE_AXES = math.cos(math.radians(6))
 POINTS = 220
 LEVELS, SOUGHT_LEVELS = 2, 3
 """Of the pyramid that a pose is refined through: from correspondences, and from a coarse search."""
@@ -54,6 +57,7 @@ class View:
         self.full: Grey = grey if image.size else np.zeros((0, 0), np.uint8)
         self.height, self.width = self.full.shape
         self._features: dict[Detail, Features] = {}
+        self._squared: dict[int, Upright | None] = {}
         if image.size:
             self.fine, self.coarse = shrink(self.full, fine), shrink(self.full, coarse)
 
@@ -72,24 +76,26 @@ class View:
         return self._features[detail]
 
     @cached_property
-    def _lines(self) -> tuple[NDArray[np.float64], tuple[int, ...]]:
+    def lines(self) -> tuple[NDArray[np.float64], tuple[int, ...]]:
         small = shrink(self.full, AXES_AT)
         return line_segments(small), small.shape
 
     @cached_property
-    def axes(self) -> Axes | None:
-        return screen_axes(*self._lines)
+    def axes(self) -> list[Axes]:
+        return screen_axes(*self.lines)
 
-    @cached_property
-    def squared(self) -> Upright | None:
-        """``fine`` as seen squarely; None without enough straight lines to tell."""
-        return None if self.axes is None else upright(self.fine, self.axes, SQUARED_AT)
+    def squared(self, place: int = 0) -> Upright | None:
+        """``fine`` as seen squarely, by the axes at that ``place`` of those that straight lines tell; None without them."""
+        if place not in self._squared:
+            known = place < len(self.axes)
+            self._squared[place] = upright(self.fine, self.axes[place], SQUARED_AT) if known else None
+        return self._squared[place]
 
     @cached_property
     def levelled(self) -> Upright | None:
-        """The same by the least tilted axes that any lines agree with; None when those are the ones of ``squared``."""
-        axes = level_axes(*self._lines)
-        known = self.axes is not None and float(self.axes.rotation[:, 2] @ axes.rotation[:, 2]) > ALIKE_AXES
+        """The same by the least tilted axes that any lines agree with; None when those are the first that ``squared`` takes."""
+        axes = level_axes(*self.lines)
+        known = self.axes and self.axes[0].alike(axes)
         return None if known else upright(self.fine, axes, SQUARED_AT)
 
     def mirrored(self) -> View:
@@ -142,9 +148,18 @@ class Candidate:
     def sure(self) -> bool:
         """Proven by its looks alone."""
         agreed = self.agreement
+        if self.tracks < LEAST_SOUGHT_TRACKS:
+            return False
         fits = agreed.correlation >= SURE_CORRELATION and agreed.explained >= SURE_EXPLAINED
         full = agreed.correlation >= FULL_CORRELATION and self.tracks >= MANY_TRACKS
         return self.proven and (fits or (full and agreed.explained >= PARTLY_EXPLAINED))
+
+    def framed(self, view: View) -> bool:
+        """Proven by its looks and by the screen's edges, which the view shows where they have to be."""
+        if not self.proven or self.agreement.correlation < FRAMED_CORRELATION:
+            return False
+        to_fine = self.homography @ view.from_smaller(view.fine)
+        return framed(view.lines[0], view.fine.shape[::-1], self.screen, to_fine, lens=self.refined.lens)
 
     def located(self, view: View, stage: str) -> Location:
         return Location.at(

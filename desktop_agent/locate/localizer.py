@@ -24,7 +24,18 @@ from desktop_agent.locate.features import RGB
 from desktop_agent.locate.hypothesis import LEAST_INLIERS
 from desktop_agent.locate.location import Location, Refusal
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen, ScreenCache
-from desktop_agent.locate.stages import Fast, Guess, LevelSquare, LevelSweep, SmallSquare, Square, Sweep
+from desktop_agent.locate.stages import (
+    Fast,
+    Guess,
+    LevelSquare,
+    LevelSweep,
+    Outlined,
+    SecondSquare,
+    SmallSquare,
+    Square,
+    Sweep,
+    ThirdSquare,
+)
 from desktop_agent.screen import Screenshot
 
 SURE = 12
@@ -49,8 +60,8 @@ TELLING = [
 ]
 """Reasons from the least to the most telling; the most telling one found is given."""
 
-Stage = type[Fast] | type[Square] | type[Sweep]
-QUICK: tuple[Stage, ...] = (Fast, SmallSquare, LevelSquare, Square)
+Stage = type[Fast] | type[Square] | type[Outlined] | type[Sweep]
+QUICK: tuple[Stage, ...] = (Fast, SmallSquare, LevelSquare, Square, SecondSquare, ThirdSquare, Outlined)
 SLOW: tuple[Stage, ...] = (Sweep, LevelSweep)
 
 
@@ -149,10 +160,10 @@ class _Search:
             self._tell(Refusal.MIRRORED)
         return Location.refused(self.reason, stage=stage.name)
 
-    def _run_stage(self, stage: Fast | Square | Sweep) -> Location | None:
+    def _run_stage(self, stage: Fast | Square | Outlined | Sweep) -> Location | None:
         if all(stage.starved(screen) for screen in self.screens):
             return None
-        if not isinstance(stage, Sweep):  # which any view starts, however blank
+        if not isinstance(stage, Outlined | Sweep):  # which any view starts, however blank
             self._tell(Refusal.NO_CONSISTENT_PLANE)
         found = self._grown(guess for screen in self.screens for guess in stage.guesses(screen))
         for place in range(MOST_LEADERS):  # what looks like one of the best places may look better still
@@ -173,7 +184,9 @@ class _Search:
             if isinstance(grown, Candidate):
                 self._tell(Refusal.UNSTABLE)
                 found.proven.extend([grown] * grown.proven)
-                found.believed.extend([grown] * (grown.sure if guess.sought else grown.proven))
+                found.believed.extend(
+                    [grown] * (grown.sure or grown.framed(self.view) if guess.sought else grown.proven)
+                )
             elif guess.inliers >= SURE:
                 self._tell(grown)
         return found

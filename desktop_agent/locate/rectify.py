@@ -26,6 +26,10 @@ STEEPEST = 60.0
 
 CLOSE, LOOSE = math.sin(math.radians(1.2)), math.sin(math.radians(3))
 
+APART = math.cos(math.radians(6))
+"""Of the angle between two normals of the screen that are worth telling apart."""
+MOST_AXES = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Axes:
@@ -41,6 +45,10 @@ class Axes:
     def tilt(self) -> float:
         """Degrees between the optical axis and the screen's normal."""
         return math.degrees(math.acos(min(1.0, float(self.rotation[2, 2]))))
+
+    def alike(self, other: Axes) -> bool:
+        """Whether the two tell about the same tilt."""
+        return float(self.rotation[:, 2] @ other.rotation[:, 2]) > APART
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,15 +71,20 @@ def line_segments(view: Grey, least: float = 0.035) -> Float:
     return np.asarray(ends[order][length[order] >= least * max(view.shape)][:250])
 
 
-def screen_axes(ends: Float, shape: tuple[int, ...]) -> Axes | None:
-    """The orthogonal pair of directions that most length of the lines agrees on; None when too few lines do.
+def screen_axes(ends: Float, shape: tuple[int, ...]) -> list[Axes]:
+    """The orthogonal pairs of directions that much length of the lines agrees on, best first and different from each other.
 
-    ``ends`` are the ``line_segments`` of a view of that ``shape`` (H, W).
+    ``ends`` are the ``line_segments`` of a view of that ``shape`` (H, W). Few lines suit several focal lengths and tilts; none
+    where too few agree on anything.
     """
     if len(ends) < 4:
-        return None
-    found = [axes for focal in FOCALS if (axes := _axes(ends, shape, focal)) is not None]
-    return max(found, key=lambda axes: axes.support * FOCALS[axes.focal], default=None)
+        return []
+    every = [axes for focal in FOCALS for axes in _axes(ends, shape, focal)]
+    found: list[Axes] = []
+    for axes in sorted(every, key=lambda axes: -axes.support * FOCALS[axes.focal]):
+        if len(found) < MOST_AXES and not any(axes.alike(other) for other in found):
+            found.append(axes)
+    return found
 
 
 def level_axes(ends: Float, shape: tuple[int, ...]) -> Axes:
@@ -115,8 +128,8 @@ def _turned_upright(first: Float, second: Float) -> Float:
     return np.column_stack([first, second, np.cross(first, second)])
 
 
-def _axes(ends: Float, shape: tuple[int, ...], focal: float, tries: int = 400) -> Axes | None:
-    """The best of ``tries`` pairs of directions for one focal length; two lines give the first, a third the second."""
+def _axes(ends: Float, shape: tuple[int, ...], focal: float, tries: int = 400) -> list[Axes]:
+    """The best of ``tries`` pairs of directions for one focal length that differ; two lines give the first, a third the second."""
     normals, weight = _planes(ends, shape, focal)
     rng = np.random.default_rng(0)
     chosen = rng.choice(len(ends), (tries, 3), p=np.sqrt(weight) / np.sqrt(weight).sum())
@@ -126,15 +139,21 @@ def _axes(ends: Float, shape: tuple[int, ...], focal: float, tries: int = 400) -
     second = np.cross(first, normals[chosen[apart, 2]])
     apart = np.linalg.norm(second, axis=1) > 0.3
     first, second = first[apart], _unit(second[apart])
-    inward = np.abs(np.cross(first, second)[:, 2])
-    good = inward > math.cos(math.radians(STEEPEST))
-    if not good.any():
-        return None
+    inward = np.cross(first, second)
+    inward *= np.where(inward[:, 2:] < 0, -1, 1)
+    good = inward[:, 2] > math.cos(math.radians(STEEPEST))
     first, second, inward = first[good], second[good], inward[good]
     off = np.minimum(np.abs(normals @ first.T), np.abs(normals @ second.T))
-    score = (weight[:, None] * np.maximum(0, 1 - (off / CLOSE) ** 2)).sum(axis=0) * (0.7 + 0.3 * inward)
-    best = int(score.argmax())
-    return _polished(first[best], second[best], normals, weight, focal)
+    score = (weight[:, None] * np.maximum(0, 1 - (off / CLOSE) ** 2)).sum(axis=0) * (0.7 + 0.3 * inward[:, 2])
+    found: list[Axes] = []
+    for _ in range(MOST_AXES):
+        if not score.any():
+            break
+        best = int(score.argmax())
+        axes = _polished(first[best], second[best], normals, weight, focal)
+        found.extend([axes] if axes is not None else [])
+        score[inward @ inward[best] > APART] = 0
+    return found
 
 
 def _polished(first: Float, second: Float, normals: Float, weight: Float, focal: float) -> Axes | None:

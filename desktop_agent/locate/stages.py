@@ -13,6 +13,7 @@ from desktop_agent.locate.candidate import View
 from desktop_agent.locate.features import Detail, Features, extract
 from desktop_agent.locate.hypothesis import LEAST_INLIERS, fit, spread
 from desktop_agent.locate.matching import match, similarities
+from desktop_agent.locate.outline import outlines
 from desktop_agent.locate.rectify import Upright
 from desktop_agent.locate.screens import FAST_SCREEN, SQUARE_SCREEN, PreparedScreen
 from desktop_agent.locate.sweep import featureless, sweep
@@ -24,7 +25,7 @@ FAST_VIEW, FAST_RATIO = Detail(640, 1200), 0.8
 SMALL_VIEW, SQUARE_VIEW = Detail(450, 1000, 0.02, upright=True), Detail(900, 1000, 0.02, upright=True)
 VOTE_TOLERANCE = 6.0
 FEW = 12
-SLIDES = 4
+SLIDES, OUTLINES = 4, 4
 TEXTURED = 28
 """Of 64 parts of the view, more of which have key points only where key points would have placed it."""
 
@@ -86,7 +87,7 @@ class Square:
             self.features = extract(squared.image, self.detail)
 
     def _squared(self, view: View) -> Upright | None:
-        return view.squared
+        return view.squared()
 
     def starved(self, screen: PreparedScreen) -> bool:
         return self.features is None or min(len(self.features), len(screen.features(SQUARE_SCREEN))) < FEW
@@ -125,6 +126,41 @@ class LevelSquare(SmallSquare):
         return view.levelled
 
 
+class SecondSquare(SmallSquare):
+    """The same by the axes that suit the lines second best: few lines suit several focal lengths and tilts."""
+
+    def _squared(self, view: View) -> Upright | None:
+        return view.squared(1)
+
+
+class ThirdSquare(SmallSquare):
+    """The same by those that suit them third best."""
+
+    def _squared(self, view: View) -> Upright | None:
+        return view.squared(2)
+
+
+class Outlined:
+    """The screen's own edges in the squarely drawn view, where what it shows has no key points or the desk has too many."""
+
+    name = "outline"
+
+    def __init__(self, view: View) -> None:
+        self.squared, self.lines = view.squared(), view.lines[0]
+        self.to_fine = view.from_smaller(view.fine).inverse()
+        self.center = Point(view.fine.shape[1] / 2, view.fine.shape[0] / 2)
+
+    def starved(self, screen: PreparedScreen) -> bool:
+        return self.squared is None
+
+    def guesses(self, screen: PreparedScreen) -> Iterator[Guess]:
+        if self.squared is not None:
+            to_squared = self.squared.to_view.inverse()
+            middle = to_squared.apply_point(self.center)
+            for found in outlines(self.squared, self.lines, middle, screen, OUTLINES):
+                yield Guess(screen, found.homography @ to_squared @ self.to_fine, 0, sought=True)
+
+
 class Sweep:
     """The squarely drawn view slid over the screen; a second of work, for a photograph that nothing else has placed."""
 
@@ -145,7 +181,7 @@ class Sweep:
                 yield Guess(screen, slide.homography @ self.to_fine, 0, sought=True)
 
     def _squared(self, view: View) -> Upright | None:
-        return view.squared
+        return view.squared()
 
 
 class LevelSweep(Sweep):

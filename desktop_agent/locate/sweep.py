@@ -138,14 +138,14 @@ def _patch(upright: Upright, center: Point, long_side: int, radius: int) -> _Pat
     height, width = upright.image.shape
     factor = long_side / max(width, height)
     size = (max(8, round(width * factor)), max(8, round(height * factor)))
-    values = _contrast(cv2.resize(upright.image, size, interpolation=cv2.INTER_AREA), radius)
+    values = local_contrast(cv2.resize(upright.image, size, interpolation=cv2.INTER_AREA), radius)
     whole = cv2.resize(upright.seen.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 250
     seen = cv2.erode(whole.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
     from_view = Homography.scaling(size[0] / width, size[1] / height) @ upright.to_view.inverse()
     return _Patch(values * seen, seen, from_view, from_view.apply_point(center))
 
 
-def _contrast(grey: Grey, radius: int) -> Light:
+def local_contrast(grey: Grey, radius: int) -> Light:
     image = grey.astype(np.float32)
     side = (2 * radius + 1, 2 * radius + 1)
     mean = cv2.blur(image, side)
@@ -193,7 +193,7 @@ def _drawn(screen: PreparedScreen, scale: float, margin: int, radius: int) -> tu
     margin = max(margin, bezel)
     around = margin - bezel
     framed = _bordered(np.asarray(picture, np.uint8), bezel, cv2.BORDER_CONSTANT, BEZEL)
-    contrast = _contrast(_bordered(framed, around, cv2.BORDER_REPLICATE), radius)
+    contrast = local_contrast(_bordered(framed, around, cv2.BORDER_REPLICATE), radius)
     inside = _bordered(np.ones(framed.shape, np.uint8), around, cv2.BORDER_CONSTANT)
     return contrast, inside.astype(np.float32), margin
 

@@ -51,6 +51,18 @@ def other_desk() -> RGB:
 
 
 @pytest.fixture(scope="session")
+def dialog() -> RGB:
+    """1280 x 720: a bright desktop with one window, a heading and two buttons."""
+    screen = np.full((720, 1280, 3), (222, 226, 230), np.uint8)
+    cv2.rectangle(screen, (200, 110), (980, 600), (250, 250, 250), -1)
+    cv2.rectangle(screen, (200, 110), (980, 150), (70, 90, 140), -1)
+    cv2.putText(screen, "Remove files", (240, 230), cv2.FONT_HERSHEY_SIMPLEX, 1.4, (40, 40, 40), 3, cv2.LINE_AA)
+    cv2.rectangle(screen, (620, 520), (760, 570), (190, 200, 215), -1)
+    cv2.rectangle(screen, (800, 520), (940, 570), (60, 120, 200), -1)
+    return screen
+
+
+@pytest.fixture(scope="session")
 def localizer() -> Localizer:
     """Shared, so that each screen's features are computed once."""
     return Localizer()

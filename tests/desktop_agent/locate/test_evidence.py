@@ -101,7 +101,8 @@ def test_nothing_tells_equal_places_apart_inside_of_them(twins: PreparedScreen) 
 @pytest.mark.parametrize(
     ("correlation", "explained", "tracks", "sure"),
     [
-        (0.82, 0.80, 14, True),
+        (0.82, 0.80, 24, True),
+        (0.84, 0.90, 12, False),  # one faint edge of one of two equal windows
         (0.79, 0.72, 120, False),  # equal buttons, one row off
         (0.90, 0.66, 60, True),  # glare beside a heading
         (0.90, 0.66, 20, False),

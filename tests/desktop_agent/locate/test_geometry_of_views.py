@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from desktop_agent.locate.features import Detail, extract, to_grey
 from desktop_agent.locate.hypothesis import fit, flaw
 from desktop_agent.locate.location import Refusal
 from desktop_agent.locate.matching import match, nearest, similarities
-from desktop_agent.locate.rectify import line_segments, screen_axes, upright
+from desktop_agent.locate.rectify import FOCALS, line_segments, screen_axes, upright
 from desktop_agent.locate.refine import fit_plane_and_lens
 from desktop_agent.locate.voting import mirrored, quarter_turn, turned, votes
 from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
@@ -20,8 +22,7 @@ from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
 def test_lines_give_the_screens_axes(yaw: float, pitch: float, roll: float, desk: np.ndarray) -> None:
     pose = Pose(coverage=0.8, yaw=yaw, pitch=pitch, roll=roll, fov=65)
     view = SimulatedCamera(2).shoot(desk, (800, 450), conditions=Conditions(pose, view_size=(600, 800))).view
-    axes = screen_axes(line_segments(to_grey(view)), view.shape[:2])
-    assert axes is not None
+    axes = screen_axes(line_segments(to_grey(view)), view.shape[:2])[0]
     assert axes.tilt == pytest.approx(pose.tilt, abs=4)
     assert np.linalg.det(axes.rotation) == pytest.approx(1)
     squared = upright(to_grey(view), axes, 700)
@@ -33,7 +34,17 @@ def test_lines_give_the_screens_axes(yaw: float, pitch: float, roll: float, desk
 
 def test_nothing_straight_gives_no_axes() -> None:
     blank = np.full((300, 400), 90, np.uint8)
-    assert screen_axes(line_segments(blank), blank.shape) is None
+    assert screen_axes(line_segments(blank), blank.shape) == []
+
+
+def test_axes_that_suit_the_lines_differ_and_come_best_first(desk: np.ndarray) -> None:
+    pose = Pose(coverage=0.5, yaw=34, pitch=12, roll=4, fov=65)
+    view = SimulatedCamera(2).shoot(desk, (300, 700), conditions=Conditions(pose, view_size=(600, 800))).view
+    found = screen_axes(line_segments(to_grey(view)), view.shape[:2])
+    assert len(found) > 1
+    merit = [axes.support * FOCALS[axes.focal] for axes in found]
+    assert merit == sorted(merit, reverse=True)
+    assert not any(a.alike(b) for a, b in itertools.combinations(found, 2))
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
