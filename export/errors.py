@@ -5,6 +5,7 @@
     ├── BadChoice               a format, precision or size that this model is not made in
     ├── MissingWeights          the model's weights are not installed
     ├── MissingTool             an extra package is not installed
+    ├── TooLittleMemory         the model is too large for this computer's memory
     ├── ConversionFailed        a converter refused the network
     ├── NotEqual                the file does not compute what the network computes
     ├── QualityLost             the smaller file is too much worse on the validation pictures
@@ -37,6 +38,10 @@ class MissingWeights(ExportError):
 
 
 class MissingTool(ExportError):
+    pass
+
+
+class TooLittleMemory(ExportError):
     pass
 
 

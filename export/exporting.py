@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export import converting, fitness, folding, networks, parity, pictures, quantising, running
+from export import converting, fitness, folding, memory, networks, parity, pictures, quantising, running
 from export.card import card
 from export.errors import ConversionFailed, NotEqual, QualityLost
 from export.glass import lean
@@ -88,6 +88,7 @@ class Exporter:
         converting.require_tools()
         self.target, self.options, self.progress = target, options, progress
         self.size = check_choice(target, "onnx", "fp32", size)
+        memory.require(target)
         parts, self.weights = networks.load(target, options.weights, options.random_weights)
         progress(f"{target.name}: network built")
         self._prepare(graph_of(target, parts, self.size))

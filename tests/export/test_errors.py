@@ -12,8 +12,17 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from export import memory, networks, targets
 from export.__main__ import main
-from export.errors import BadChoice, CannotWrite, ExportError, MissingWeights, UnknownTarget, UnreadableModel
+from export.errors import (
+    BadChoice,
+    CannotWrite,
+    ExportError,
+    MissingWeights,
+    TooLittleMemory,
+    UnknownTarget,
+    UnreadableModel,
+)
 from export.writing import whole_or_nothing
 
 
@@ -38,6 +47,22 @@ def test_a_wrong_request_writes_nothing(
     assert isinstance(asked.exception, error)
     assert message in str(asked.exception)
     assert not out.exists()
+
+
+def test_too_little_memory_is_said_before_anything_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = tmp_path / "meminfo"
+    state.write_text("MemTotal: 8000000 kB\nMemAvailable: 5000000 kB\nSwapFree: 1000000 kB\n")
+    monkeypatch.setattr(memory, "STATE", state)
+    monkeypatch.setattr(networks, "load", lambda *given: pytest.fail("the network was built"))
+    asked = CliRunner().invoke(
+        main, ["gfm-r101-tt", "--format", "onnx", "--random-weights", "-o", str(tmp_path / "out")]
+    )
+    assert isinstance(asked.exception, TooLittleMemory)
+    assert "497 M parameters" in str(asked.exception)
+    assert "6 GB are free" in str(asked.exception)
+    memory.require(targets.find("lite"))
+    state.unlink()
+    memory.require(targets.find("gfm-r101-tt"))  # nobody knows
 
 
 def test_an_error_is_one_line(tmp_path: Path) -> None:
