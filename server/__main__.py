@@ -58,17 +58,11 @@ def main(
         if supervise:
             itself = [sys.executable, "-m", "server", *(option for option in sys.argv[1:] if option != "--supervise")]
             sys.exit(supervisor.supervise(itself, host, port))
-        engine = Engine(model, weights=weights, device=device)
-        settings = Settings(
-            model=model,
-            device=device,
-            cut=engine.cut,
-            ready=engine.ready,
-            metrics=engine.metrics.registry,
-            **face.settings(),
-        )
-        tls = face.tls()
-        with face.around() as serves:
+        asked, tls = face.settings(), face.tls()
+        with Engine(model, weights=weights, device=device) as engine, face.around() as serves:
+            settings = Settings(
+                model=model, device=device, cut=engine.cut, ready=engine.ready, metrics=engine.metrics.registry, **asked
+            )
 
             def ready(bound_host: str, bound_port: int) -> None:
                 where = face.describe(bound_host, bound_port)

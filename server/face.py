@@ -115,7 +115,11 @@ class Face:
         return None if certificate is None else TlsAdapter(certificate)
 
     def describe(self, host: str, port: int) -> str:
-        """Where it serves, for the person at the console."""
+        """Where it serves, for the person at the console: an address that can be typed, not a wildcard."""
+        from server.announce import reachable_addresses
+
+        if host in {"0.0.0.0", "::"}:
+            host = next(iter(reachable_addresses(host)), "localhost")
         certificate = self.certificate()
         if certificate is None:
             return f"http://{host}:{port}"

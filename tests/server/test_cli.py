@@ -147,6 +147,13 @@ def test_it_serves_and_stops(coffee_jpeg: bytes) -> None:
         process.communicate(timeout=20)
 
 
+def test_a_server_that_cannot_start_says_so_and_ends() -> None:
+    for wrong in (["--rate-limit", "nonsense"], ["--cert", "mine.pem"]):
+        done = server("--model", "grabcut", "--port", "0", *wrong)
+        assert done.returncode == 1
+        assert wrong[0].encode() in done.stderr.splitlines()[-1]
+
+
 def test_importing_the_package_needs_no_torch() -> None:
     code = "import sys, server, server.app, server.networks.catalogue; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

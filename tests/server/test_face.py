@@ -148,6 +148,12 @@ def test_what_cannot_work_is_said_at_the_start(arguments: list[str]) -> None:
         options(*arguments).settings()
 
 
+def test_the_address_that_is_told_can_be_typed() -> None:
+    assert options().describe("127.0.0.1", 8000) == "http://127.0.0.1:8000"
+    told = options().describe("0.0.0.0", 8000)
+    assert told in {f"http://{host}:8000" for host in (*reachable_addresses("0.0.0.0"), "localhost")}
+
+
 def test_half_a_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadOption, match="belong together"):
         options("--cert", str(tmp_path / "a.pem")).certificate()
