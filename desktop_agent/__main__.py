@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import sys
 import threading
@@ -108,6 +109,9 @@ def main(
         from server.heap import share_heap
 
         share_heap()
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # logging out ends it as Ctrl+C does: nothing stays announced
     shown = {"ghost": ghost, "markers": markers}
     options = Options(server, server_key, host, port, name, not no_lan, screen, cert, key, legacy_client, **shown)
     try:
