@@ -22,8 +22,9 @@ SMALLEST_VIEW = 32
 LEAST_TRACKS = 12
 LEAST_CORRELATION = 0.6
 LEAST_EXPLAINED = 0.45
-GOOD_CORRELATION, UNANIMOUS = 0.7, 0.9
-"""Where less than that agrees, so large a part of the tracks has to fit: faces and rows in a mirror reach 0.61 and 0.84."""
+GOOD_CORRELATION, UNANIMOUS, WELL_EXPLAINED = 0.7, 0.9, 0.55
+"""Where less than that agrees, so large a part of the tracks has to fit, and so much of the view has to be explained: faces and
+rows in a mirror reach 0.61 and 0.84 of the tracks, the same buttons below another text 0.61 and 0.53."""
 SURE_CORRELATION, SURE_EXPLAINED = 0.8, 0.78
 """For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.79 and 0.72."""
 LEAST_SOUGHT_TRACKS = 20
@@ -135,12 +136,13 @@ class Candidate:
     @property
     def proven(self) -> bool:
         """Enough tracks, a view that looks like the screen, and a point that does not hang on noise."""
-        unanimous = self.tracks >= UNANIMOUS * len(self.refined.inlier)
+        agreed = self.agreement
+        unanimous = self.tracks >= UNANIMOUS * len(self.refined.inlier) and agreed.explained >= WELL_EXPLAINED
         return (
             self.tracks >= LEAST_TRACKS
-            and (unanimous or self.agreement.correlation >= GOOD_CORRELATION)
-            and self.agreement.correlation >= LEAST_CORRELATION
-            and self.agreement.explained >= LEAST_EXPLAINED
+            and (unanimous or agreed.correlation >= GOOD_CORRELATION)
+            and agreed.correlation >= LEAST_CORRELATION
+            and agreed.explained >= LEAST_EXPLAINED
             and self.refined.sigma <= LARGEST_SIGMA * self.screen.diagonal
         )
 

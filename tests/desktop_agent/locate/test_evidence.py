@@ -121,13 +121,19 @@ def test_how_much_has_to_agree_where_no_key_points_speak(
 
 
 @pytest.mark.parametrize(
-    ("correlation", "fitting", "proven"),
-    [(0.65, 0.95, True), (0.61, 0.84, False), (0.75, 0.84, True), (0.55, 1.0, False)],
+    ("correlation", "explained", "fitting", "proven"),
+    [
+        (0.65, 0.66, 0.95, True),
+        (0.61, 0.66, 0.84, False),  # faces upside down in a mirror
+        (0.61, 0.53, 1.0, False),  # the same buttons below another text
+        (0.75, 0.53, 0.84, True),
+        (0.55, 0.66, 1.0, False),
+    ],
 )
-def test_a_weak_likeness_needs_tracks_that_agree(
-    correlation: float, fitting: float, proven: bool, twins: PreparedScreen
+def test_a_weak_likeness_needs_tracks_that_agree_and_a_view_that_is_explained(
+    correlation: float, explained: float, fitting: float, proven: bool, twins: PreparedScreen
 ) -> None:
     spots, fits = np.zeros((100, 2)), np.arange(100) < 100 * fitting
     refined = Refined(Homography.identity(), spots, spots, fits, 0.0, 0.2)
-    looks = Agreement(correlation, 0.66, 0.2, 0.1)
+    looks = Agreement(correlation, explained, 0.2, 0.1)
     assert Candidate(twins, Homography.identity(), refined, looks).proven == proven
