@@ -86,7 +86,8 @@ def test_few_channels_stay_in_float_with_the_activation_after_them() -> None:
         node("Conv", ["b", "w2"], ["c"], name="to many"),
         node("Conv", ["c", "w3"], ["d"], name="from many"),
         node("Relu", ["d"], ["e"], name="a convolution's own"),
-        node("Conv", ["e", "w4"], ["y"], name="few again"),
+        node("Conv", ["e", "w4"], ["f"], name="few again"),
+        node("MatMul", ["f", "f"], ["y"], name="heads"),
     ]
     assert quantising.thin_nodes(model_of(nodes, constants)) == {"few", "its activation", "few again"}
 
