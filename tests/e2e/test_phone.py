@@ -18,13 +18,12 @@ import pytest
 import requests
 
 from desktop_agent.geometry import Placement, Point
-from desktop_agent.listener import listening
 from desktop_agent.runtime import Options
 from desktop_agent.tls import local_addresses
-from mobile_client_stub.camera import Shot, SimulatedCamera
+from mobile_client_stub.camera import Shot
 from tests.e2e.desktop import wait_for
 from tests.e2e.phone import CHROMIUM, RGB, look_again, phone, state
-from tests.e2e.story import AIM, SAMPLES, Story, played, scanned
+from tests.e2e.story import SAMPLES, Story, played, scanned
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -332,43 +331,6 @@ def test_the_screen_stays_on_and_does_so_again_after_the_background(story: Story
         "() => { window.locks[0].released = true; document.dispatchEvent(new Event('visibilitychange')); }"
     )
     story.page.wait_for_function("() => window.locks.length === 2")
-
-
-def test_without_a_secure_context_both_photos_come_from_files(story: Story, tmp_path: Path) -> None:
-    address = local_addresses()[0]
-    app = requests_app(story)
-    with listening(app, address, 0) as port:
-        url = f"http://{address}:{port}"
-        page = story.page
-        page.goto(f"{url}/#{story.running.invite().url.partition('#')[2]}")
-        page.get_by_role("button", name="Open the camera").click()
-        state(page, "camera")
-        assert page.evaluate("isSecureContext") is False
-        with page.expect_file_chooser() as chooser:
-            page.get_by_role("button", name="Take a photo").click()
-        chooser.value.set_files(SAMPLES / "coffee.jpg")
-        state(page, "choose")
-        page.get_by_role("button", name="Cut out the main object").click()
-        state(page, "picked")
-        page.get_by_role("button", name="Use this").click()
-        shot = SimulatedCamera(1).shoot(story.screen.picture, AIM)
-        (tmp_path / "view.jpg").write_bytes(shot.jpeg)
-        with page.expect_file_chooser() as chooser:
-            page.get_by_role("button", name="Photograph the screen").click()
-        chooser.value.set_files(tmp_path / "view.jpg")
-        state(page, "placing")
-        story.locked()
-        before = story.screen.picture
-        page.get_by_role("button", name="Paste here").click()
-        page.wait_for_selector("#landed:not([hidden])")
-        assert (story.screen.picture != before).any()
-
-
-def requests_app(story: Story) -> Any:
-    """The agent's application once more, for a listener without a certificate."""
-    from desktop_agent.app import create_app
-
-    return create_app(story.running.agent, story.running.access, name="Studio PC")
 
 
 def test_the_server_is_killed_between_copy_and_paste(tmp_path: Path, options: Options) -> None:

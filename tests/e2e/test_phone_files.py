@@ -1,15 +1,18 @@
-"""Pictures that the phone already has, chosen while its camera runs, in a phone's browser against the real agent."""
+"""Pictures from files, beside the phone's live camera or instead of it, in a phone's browser against the real agent."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image, ImageDraw
 
+from desktop_agent.listener import listening
 from desktop_agent.tls import local_addresses
+from mobile_client_stub.camera import SimulatedCamera
 from tests.e2e.phone import CHROMIUM, state
-from tests.e2e.story import SAMPLES, Story
+from tests.e2e.story import AIM, SAMPLES, Story
 from tests.e2e.test_phone import check_layout, options, placed, story
 
 __all__ = ["options", "story"]
@@ -62,3 +65,40 @@ def test_a_file_that_is_no_picture_says_what_to_choose(story: Story, tmp_path: P
     assert "JPEG or PNG" in story.page.inner_text("#card-next")
     story.page.get_by_role("button", name="New photo").click()
     state(story.page, "camera")
+
+
+def test_without_a_secure_context_both_photos_come_from_files(story: Story, tmp_path: Path) -> None:
+    address = local_addresses()[0]
+    app = requests_app(story)
+    with listening(app, address, 0) as port:
+        url = f"http://{address}:{port}"
+        page = story.page
+        page.goto(f"{url}/#{story.running.invite().url.partition('#')[2]}")
+        page.get_by_role("button", name="Open the camera").click()
+        state(page, "camera")
+        assert page.evaluate("isSecureContext") is False
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Take a photo").click()
+        chooser.value.set_files(SAMPLES / "coffee.jpg")
+        state(page, "choose")
+        page.get_by_role("button", name="Cut out the main object").click()
+        state(page, "picked")
+        page.get_by_role("button", name="Use this").click()
+        shot = SimulatedCamera(1).shoot(story.screen.picture, AIM)
+        (tmp_path / "view.jpg").write_bytes(shot.jpeg)
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Photograph the screen").click()
+        chooser.value.set_files(tmp_path / "view.jpg")
+        state(page, "placing")
+        story.locked()
+        before = story.screen.picture
+        page.get_by_role("button", name="Paste here").click()
+        page.wait_for_selector("#landed:not([hidden])")
+        assert (story.screen.picture != before).any()
+
+
+def requests_app(story: Story) -> Any:
+    """The agent's application once more, for a listener without a certificate."""
+    from desktop_agent.app import create_app
+
+    return create_app(story.running.agent, story.running.access, name="Studio PC")
