@@ -27,8 +27,9 @@ GOOD_CORRELATION, UNANIMOUS, WELL_EXPLAINED = 0.7, 0.9, 0.55
 rows in a mirror reach 0.61 and 0.84 of the tracks, the same buttons below another text 0.61 and 0.53."""
 SURE_CORRELATION, SURE_EXPLAINED = 0.8, 0.78
 """For a pose that no correspondences speak for: one row of buttons beside the right one reaches 0.79 and 0.72."""
-LEAST_SOUGHT_TRACKS = 20
-"""For such a pose: the wrong one of two equal windows, of which the view shows one faint edge, has 12, and right ones 33."""
+LEAST_SOUGHT_TRACKS, SETTLED_SIGMA = 20, 0.001
+"""For such a pose: fewer tracks have to settle the point to so many diagonals of the screen. The wrong one of two equal windows, of
+which the view shows one faint edge, has 12 that leave it open by ten pixels; right ones 17 and a tenth of one, or 22 and more."""
 FULL_CORRELATION, PARTLY_EXPLAINED, MANY_TRACKS = 0.85, 0.62, 30
 """The same where all that is predicted is there and tracked, and the view shows more: glare, or a reflection."""
 FRAMED_CORRELATION = 0.8
@@ -150,7 +151,7 @@ class Candidate:
     def sure(self) -> bool:
         """Proven by its looks alone."""
         agreed = self.agreement
-        if self.tracks < LEAST_SOUGHT_TRACKS:
+        if self.tracks < LEAST_SOUGHT_TRACKS and self.refined.sigma > SETTLED_SIGMA * self.screen.diagonal:
             return False
         fits = agreed.correlation >= SURE_CORRELATION and agreed.explained >= SURE_EXPLAINED
         full = agreed.correlation >= FULL_CORRELATION and self.tracks >= MANY_TRACKS

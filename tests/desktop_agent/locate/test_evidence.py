@@ -99,21 +99,22 @@ def test_nothing_tells_equal_places_apart_inside_of_them(twins: PreparedScreen) 
 
 
 @pytest.mark.parametrize(
-    ("correlation", "explained", "tracks", "sure"),
+    ("correlation", "explained", "tracks", "sigma", "sure"),
     [
-        (0.82, 0.80, 24, True),
-        (0.84, 0.90, 12, False),  # one faint edge of one of two equal windows
-        (0.79, 0.72, 120, False),  # equal buttons, one row off
-        (0.90, 0.66, 60, True),  # glare beside a heading
-        (0.90, 0.66, 20, False),
-        (0.90, 0.55, 60, False),
+        (0.82, 0.80, 14, 0.2, True),
+        (0.84, 0.90, 12, 10.8, False),  # one faint edge of one of two equal windows
+        (0.84, 0.90, 24, 10.8, True),
+        (0.79, 0.72, 120, 0.2, False),  # equal buttons, one row off
+        (0.90, 0.66, 60, 0.2, True),  # glare beside a heading
+        (0.90, 0.66, 20, 0.2, False),
+        (0.90, 0.55, 60, 0.2, False),
     ],
 )
 def test_how_much_has_to_agree_where_no_key_points_speak(
-    correlation: float, explained: float, tracks: int, sure: bool, twins: PreparedScreen
+    correlation: float, explained: float, tracks: int, sigma: float, sure: bool, twins: PreparedScreen
 ) -> None:
     spots = np.zeros((tracks, 2))
-    refined = Refined(Homography.identity(), spots, spots, np.ones(tracks, bool), 0.0, 0.2)
+    refined = Refined(Homography.identity(), spots, spots, np.ones(tracks, bool), 0.0, sigma)
     looks = Agreement(correlation, explained, 0.2, 0.4)
     candidate = Candidate(twins, Homography.identity(), refined, looks)
     assert candidate.proven
