@@ -47,7 +47,7 @@ CLEAR, LEAST_WINDOWS = 0.3, 2.0
 """Difference of the correlations where rivals would look different that decides between them, and how large that must be."""
 SAME_PLACE, SAME_TRACKS = 0.01, 0.002
 """Diagonals of the screen between two points that are one, and between tracks of one thing (a row of a list is ten times that)."""
-LARGEST_SIGMA = 0.02
+LARGEST_SIGMA = 0.005
 """In diagonals of the screen."""
 
 
@@ -183,6 +183,21 @@ class Candidate:
         )
 
 
+def _refined(view: View, screen: PreparedScreen, homography: Homography, points: int, levels: int) -> Refined | None:
+    """The refinement that tracks most: again while few are found, and with the screen's bezel drawn in as well."""
+    best: Refined | None = None
+    for _ in range(MOST_PASSES):
+        pose, tracks = (homography, 0) if best is None else (best.homography, best.tracks)
+        for bezel in (False, True):
+            if best is None or best.tracks < FAIR * points:
+                found = refine(view.fine, screen, pose, points=points, levels=levels, framed=bezel)
+                if found is not None and (best is None or found.tracks > best.tracks):
+                    best = found
+        if best is None or best.tracks == tracks or best.tracks >= FAIR * points:
+            break
+    return best
+
+
 def grow(
     view: View, screen: PreparedScreen, homography: Homography, *, points: int = POINTS, levels: int = LEVELS
 ) -> Candidate | Refusal:
@@ -192,14 +207,7 @@ def grow(
     if problem is not None:
         return problem
     to_full = view.from_smaller(view.fine)
-    refined = refine(view.fine, screen, homography @ to_full, points=points, levels=levels)
-    for _ in range(MOST_PASSES - 1):
-        if refined is None or refined.tracks >= FAIR * points:
-            break
-        again = refine(view.fine, screen, refined.homography, points=points, levels=levels)
-        if again is None or again.tracks <= refined.tracks:
-            break
-        refined = again
+    refined = _refined(view, screen, homography @ to_full, points, levels)
     if refined is None:
         return Refusal.UNSTABLE
     better = refined.homography @ to_full.inverse()

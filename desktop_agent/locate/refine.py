@@ -21,6 +21,8 @@ LENS_PRIOR, CAUTIOUS_LENS_PRIOR = 0.015, 0.003
 """Standard deviation of a phone's remaining radial coefficient, in units of the focal length; the second one for fewer than
 ``MANY`` tracks, which cannot tell lens from tilt."""
 MANY = 40
+BEZEL = 5
+"""Pixels of the view on either side of the screen's edge whose brightness is compared."""
 SETTLED = 1e-6
 """Half long sides of the view by which a last step no longer matters."""
 STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
@@ -29,10 +31,23 @@ STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.02)
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """What the view (HxW) would show: ``image`` HxW uint8, ``inside`` HxW bool: the screen, without what the agent drew."""
+    """What the view (HxW) would show: ``image`` HxW uint8, ``inside`` HxW bool: the screen, without what the agent drew; ``beside``
+    HxW bool: what is not the screen."""
 
     image: Grey
     inside: NDArray[np.bool_]
+    beside: NDArray[np.bool_]
+
+    def framed(self, view: Grey) -> Grey:
+        """The image with a bezel around the screen, brighter or darker than its rim by as much as in the view, whose corners can be
+        tracked too: they hold a pose far from the rest."""
+        around = np.ones((2 * BEZEL + 1, 2 * BEZEL + 1), np.uint8)
+        bezel = self.beside & (cv2.dilate((~self.beside).astype(np.uint8), around) > 0)
+        rim = ~self.beside & (cv2.dilate(self.beside.astype(np.uint8), around) > 0)
+        if not bezel.any() or not rim.any():
+            return self.image
+        level = np.median(self.image[rim]) + np.median(view[bezel]) - np.median(view[rim])
+        return np.where(self.beside, np.uint8(np.clip(level, 0, 255)), self.image)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +81,15 @@ def render(screen: PreparedScreen, homography: Homography, size: tuple[int, int]
     corners = np.array([(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5)])
     mapped = homography.apply(corners)
     ahead = (homography.depth(corners) > 0).all()
-    if screen.clear is None and ahead and (mapped > 0).all() and (mapped < (screen.width, screen.height)).all():
-        inside = np.ones((height, width), bool)
+    if ahead and (mapped > 0).all() and (mapped < (screen.width, screen.height)).all():
+        beside = np.zeros((height, width), bool)
     else:
-        known = np.full(level.shape, 255, np.uint8)
-        if screen.clear is not None:
-            known = cv2.resize(screen.clear, level.shape[::-1], interpolation=cv2.INTER_AREA)
-        inside = cv2.warpPerspective(known, matrix, size, flags=flags) > 127
-    return Rendering(np.asarray(image, dtype=np.uint8), np.asarray(inside, dtype=np.bool_))
+        beside = cv2.warpPerspective(np.full(level.shape, 255, np.uint8), matrix, size, flags=flags) <= 127
+    inside = ~beside
+    if screen.clear is not None:
+        known = cv2.resize(screen.clear, level.shape[::-1], interpolation=cv2.INTER_AREA)
+        inside &= cv2.warpPerspective(known, matrix, size, flags=flags) > 127
+    return Rendering(np.asarray(image, dtype=np.uint8), np.asarray(inside, np.bool_), np.asarray(beside, np.bool_))
 
 
 def normalised(grey: Grey, radius: int) -> Grey:
@@ -86,18 +102,30 @@ def normalised(grey: Grey, radius: int) -> Grey:
 
 
 def refine(
-    view: Grey, screen: PreparedScreen, homography: Homography, *, points: int = 220, window: int = 21, levels: int = 2
+    view: Grey,
+    screen: PreparedScreen,
+    homography: Homography,
+    *,
+    points: int = 220,
+    window: int = 21,
+    levels: int = 2,
+    framed: bool = False,
 ) -> Refined | None:
     """Track the drawn screenshot to the view (Lucas-Kanade, forward and backward) and fit plane and lens to the tracks.
 
-    ``homography`` maps this ``view``'s pixels; the error it bears is about ``window`` 2^``levels`` / 2 pixels. None when fewer than
-    eight tracks agree.
+    ``homography`` maps this ``view``'s pixels; the error it bears is about ``window`` 2^``levels`` / 2 pixels. ``framed``: with
+    a bezel around the screen. None when fewer than eight tracks agree, or there would be no bezel to see.
     """
     height, width = view.shape
     drawn = render(screen, homography, (width, height))
+    if framed and not drawn.beside.any():
+        return None
     radius = max(6, round(width / 36))
-    target, source = normalised(view, radius), normalised(drawn.image, radius)
-    usable = cv2.erode(drawn.inside.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
+    target, source = normalised(view, radius), normalised(drawn.framed(view) if framed else drawn.image, radius)
+    near = np.ones((5, 5), np.uint8)
+    usable = cv2.erode((drawn.inside | drawn.beside if framed else drawn.inside).astype(np.uint8), near, borderValue=1)
+    if framed:
+        usable &= cv2.dilate((~drawn.beside).astype(np.uint8), near)
     corners = cv2.goodFeaturesToTrack(source, points, 0.01, max(4.0, width / 110), mask=usable, blockSize=5)
     if corners is None or len(corners) < 8:
         return None

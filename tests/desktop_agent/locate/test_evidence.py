@@ -102,8 +102,8 @@ def test_nothing_tells_equal_places_apart_inside_of_them(twins: PreparedScreen) 
     ("correlation", "explained", "tracks", "sigma", "sure"),
     [
         (0.82, 0.80, 14, 0.2, True),
-        (0.84, 0.90, 12, 10.8, False),  # one faint edge of one of two equal windows
-        (0.84, 0.90, 24, 10.8, True),
+        (0.84, 0.90, 12, 3.0, False),  # one faint edge of one of two equal windows
+        (0.84, 0.90, 24, 3.0, True),
         (0.79, 0.72, 120, 0.2, False),  # equal buttons, one row off
         (0.90, 0.66, 60, 0.2, True),  # glare beside a heading
         (0.90, 0.66, 20, 0.2, False),

@@ -10,6 +10,7 @@ from desktop_agent.geometry import Homography, Point
 from desktop_agent.locate.candidate import SOUGHT_LEVELS, Candidate, View, grow
 from desktop_agent.locate.outline import framed, outlines
 from desktop_agent.locate.rectify import Upright
+from desktop_agent.locate.refine import refine
 from desktop_agent.locate.screens import PreparedScreen
 from desktop_agent.locate.stages import Outlined
 from mobile_client_stub.camera import Conditions, Pose, SimulatedCamera
@@ -61,3 +62,38 @@ def test_edges_beside_those_of_the_view_frame_nothing(dialog: RGB) -> None:
 def test_a_view_without_lines_has_no_outline(dialog: RGB) -> None:
     blank = Upright(np.full((270, 360), 130, np.uint8), Homography.identity(), np.ones((270, 360), np.bool_))
     assert outlines(blank, np.zeros((0, 4)), Point(180, 135), PreparedScreen(as_screenshot(dialog)), 4) == []
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+@pytest.mark.parametrize(
+    "pose", [Pose(coverage=1.0, yaw=14, pitch=6, roll=3), Pose(coverage=1.0, yaw=-24, pitch=-6, roll=8)]
+)
+def test_the_corners_of_the_screen_hold_a_pose_far_from_the_little_it_shows(pose: Pose, seed: int) -> None:
+    """Two desks and bezels; what is tracked inside lies close together and leaves the corners open by ten pixels."""
+    screen = np.full((720, 1280, 3), 205, np.uint8)
+    cv2.putText(screen, "SYSTEM", (560, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (40, 40, 40), 3, cv2.LINE_AA)
+    cv2.rectangle(screen, (560, 380), (720, 430), (90, 120, 190), -1)
+    conditions = Conditions(pose, view_size=(720, 960), defocus=0.001, noise=0.004)
+    shot = SimulatedCamera(seed).shoot(screen, (700.0, 360.0), conditions=conditions)
+    view, prepared = View(shot.view), PreparedScreen(as_screenshot(screen))
+    ends = np.array([(20.0, 20.0), (1260.0, 20.0), (1260.0, 700.0), (20.0, 700.0)])
+    seen = shot.projection.to_view(ends)
+    truth = cv2.getPerspectiveTransform(seen.astype(np.float32), ends.astype(np.float32)).astype(np.float64)
+    to_fine = view.from_smaller(view.fine)
+    rough = Homography(truth) @ to_fine @ Homography.translation(4, -3) @ Homography.scaling(1.004)
+
+    def off(framed_: bool) -> float:
+        found = refine(view.fine, prepared, rough, framed=framed_)
+        assert found is not None
+        return float(np.hypot(*(found.homography.apply(to_fine.inverse().apply(seen)) - ends).T).max())
+
+    assert off(True) < 4
+    assert off(False) > 8
+
+
+def test_a_view_inside_the_screen_sees_no_bezel(dialog: RGB) -> None:
+    there = Homography(np.array([[1.5, 0, 150], [0, 1.5, 80], [0, 0, 1.0]]))
+    view = cv2.warpPerspective(dialog, there.matrix, (480, 360), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
+    prepared = PreparedScreen(as_screenshot(dialog))
+    assert refine(View(view).fine, prepared, there) is not None
+    assert refine(View(view).fine, prepared, there, framed=True) is None
