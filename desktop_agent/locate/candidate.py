@@ -41,7 +41,7 @@ POINTS = 220
 LEVELS, SOUGHT_LEVELS = 2, 3
 """Of the pyramid that a pose is refined through: from correspondences, and from a coarse search."""
 MOST_PASSES = 4
-ALIKE = 0.95
+ALIKE, ALIKE_IF_TRUER = 0.95, 0.8
 """A rival's support, as a part of the best candidate's."""
 CLEAR, LEAST_WINDOWS = 0.3, 2.0
 """Difference of the correlations where rivals would look different that decides between them, and how large that must be."""
@@ -219,8 +219,11 @@ def grow(
 
 
 def rivals(other: Candidate, best: Candidate) -> bool:
-    """Whether the view as a whole speaks about as much for ``other`` as for ``best``."""
-    return other.agreement.support > ALIKE * best.agreement.support
+    """Whether the view as a whole speaks about as much for ``other`` as for ``best``, or somewhat less while what both show agrees
+    better: a pose that predicts more gains more, also by what is only nearly there."""
+    mine, its = best.agreement, other.agreement
+    truer = its.correlation >= mine.correlation and its.explained >= mine.explained
+    return its.support > (ALIKE_IF_TRUER if truer else ALIKE) * mine.support
 
 
 def ambiguous(best: Candidate, other: Candidate, view: View) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from desktop_agent.geometry import Homography
-from desktop_agent.locate.candidate import Candidate
+from desktop_agent.locate.candidate import Candidate, rivals
 from desktop_agent.locate.copies import copies, within
 from desktop_agent.locate.features import extract, to_grey
 from desktop_agent.locate.refine import Refined
@@ -138,3 +138,23 @@ def test_a_weak_likeness_needs_tracks_that_agree_and_a_view_that_is_explained(
     refined = Refined(Homography.identity(), spots, spots, fits, 0.0, 0.2)
     looks = Agreement(correlation, explained, 0.2, 0.1)
     assert Candidate(twins, Homography.identity(), refined, looks).proven == proven
+
+
+@pytest.mark.parametrize(
+    ("support", "correlation", "explained", "rival"),
+    [
+        (0.28, 0.80, 0.60, True),  # about as good
+        (0.25, 0.80, 0.60, False),
+        (0.25, 0.95, 0.82, True),  # predicts less, and what it predicts is there
+        (0.25, 0.95, 0.60, False),
+        (0.20, 0.95, 0.82, False),
+    ],
+)
+def test_a_place_that_agrees_better_is_a_rival_though_it_predicts_less(
+    support: float, correlation: float, explained: float, rival: bool, twins: PreparedScreen
+) -> None:
+    spots = np.zeros((30, 2))
+    refined = Refined(Homography.identity(), spots, spots, np.ones(30, bool), 0.0, 0.2)
+    best = Candidate(twins, Homography.identity(), refined, Agreement(0.87, 0.69, 0.1, 0.289))
+    other = Candidate(twins, Homography.identity(), refined, Agreement(correlation, explained, 0.1, support))
+    assert rivals(other, best) == rival
