@@ -97,7 +97,7 @@ def kept_nodes(model: Any) -> set[str]:
         nodes = [makers[name] for name in frontier if name in makers]
         kept |= {node.name for node in nodes}
         frontier = [name for node in nodes for name in node.input]
-    return kept | thin_nodes(model) | picked_nodes(model)
+    return kept | thin_nodes(model) | picked_nodes(model) | stacked_nodes(model)
 
 
 def thin_nodes(model: Any) -> set[str]:
@@ -138,6 +138,17 @@ def picked_nodes(model: Any) -> set[str]:
         )
 
     return {node.name for node in model.graph.node if node.op_type == "Conv" and picked(node.output[0])}
+
+
+def stacked_nodes(model: Any) -> set[str]:
+    """Products with a constant stack of matrices (GEM-Base's relative positions): onnxruntime has no integer kernel for scales by
+    channel there, and finds out only when the model runs."""
+    constants = constants_of(model)
+    return {
+        node.name
+        for node in model.graph.node
+        if node.op_type == "MatMul" and any(name in constants and constants[name].ndim > 2 for name in node.input)
+    }
 
 
 def int8_coreml(model: Any) -> Any:

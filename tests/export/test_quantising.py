@@ -197,3 +197,14 @@ def test_a_float_node_reads_what_another_made_before_it_was_rounded() -> None:
     np.testing.assert_array_equal(run(alone, X), rounded)
     np.testing.assert_array_equal(run(both, X), -np.abs(X))
     assert np.abs(rounded + np.abs(X)).max() > 0.01
+
+
+def test_products_with_a_stack_of_matrices_run_after_quantisation() -> None:
+    constants = {"stack": weights(SHAPE[1], SHAPE[3], 20), "flat": weights(20, 24)}
+    products = [node("MatMul", ["x", "stack"], ["a"], name="n1"), node("MatMul", ["a", "flat"], ["b"], name="n2")]
+    tail = [node("Relu", [last], [now], name=f"r{now}") for last, now in zip("bcdefgh", "cdefghy", strict=True)]
+    model = model_of([*products, *tail], constants)
+    assert quantising.stacked_nodes(model) == {"n1"}
+    before = run(model, X)
+    after = run(quantising.int8_onnx(model, [{"x": X}]), X)
+    assert np.abs(after - before).mean() < 0.02 * np.abs(before).max()
