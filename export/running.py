@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.converting import IMAGE, MASK_IN, coremltools
-from export.errors import UnreadableModel
+from export.converting import IMAGE, MASK_IN, coremltools, reason_of
+from export.errors import ConversionFailed, UnreadableModel
 from export.pictures import Feed, feed_of
 from server.predictors.base import resize_map
 from server.segmenter import RGB, Mask, Tap
@@ -30,7 +30,11 @@ class OnnxRunner:
         self.metadata: dict[str, str] = dict(self.session.get_modelmeta().custom_metadata_map)
 
     def run(self, feed: Feed) -> NDArray[np.float32]:
-        (result,) = self.session.run(None, feed)
+        """Raises ``ConversionFailed`` for a graph that loads, and whose kernels refuse what they get."""
+        try:
+            (result,) = self.session.run(None, feed)
+        except Exception as error:  # onnxruntime's own have no common class
+            raise ConversionFailed(f"onnxruntime loads this file and cannot run it ({reason_of(error)}).") from error
         return np.asarray(result, np.float32)
 
 

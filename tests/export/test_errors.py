@@ -9,21 +9,26 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from onnx import helper
 
 from export import memory, networks, targets
 from export.__main__ import main
 from export.errors import (
     BadChoice,
     CannotWrite,
+    ConversionFailed,
     ExportError,
     MissingWeights,
     TooLittleMemory,
     UnknownTarget,
     UnreadableModel,
 )
+from export.running import OnnxRunner
 from export.writing import whole_or_nothing
+from tests.export.test_rewriting import X, model_of
 
 
 @pytest.mark.parametrize(
@@ -132,7 +137,9 @@ def test_a_terminated_export_leaves_nothing(tmp_path: Path) -> None:
 import sys, time
 from pathlib import Path
 from export import __main__ as command
+from export.running import OnnxRunner
 from export.writing import whole_or_nothing
+from tests.export.test_rewriting import X, model_of
 
 def main():
     with whole_or_nothing(Path(sys.argv[1])) as partial:
@@ -172,3 +179,10 @@ def test_a_base_install_is_told_which_extra_is_missing(tmp_path: Path) -> None:
     asked = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
     assert asked.returncode == 1
     assert asked.stderr == "Error: The package 'torch' is missing: pip install 'ar-copy-paste[export]'.\n"
+
+
+def test_a_file_that_loads_but_cannot_run_is_told_in_one_line() -> None:
+    model = model_of([helper.make_node("Reshape", ["x", "shape"], ["y"])], {"shape": np.array([1, 1, 7, 7])})
+    runner = OnnxRunner(model.SerializeToString())
+    with pytest.raises(ConversionFailed, match=r"loads this file and cannot run it \(.*[Rr]eshape"):
+        runner.run({"x": X})
