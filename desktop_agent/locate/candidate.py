@@ -190,7 +190,7 @@ def _refined(view: View, screen: PreparedScreen, homography: Homography, points:
         pose, tracks = (homography, 0) if best is None else (best.homography, best.tracks)
         for bezel in (False, True):
             if best is None or best.tracks < FAIR * points:
-                found = refine(view.fine, screen, pose, points=points, levels=levels, framed=bezel)
+                found = refine(view.fine, screen, pose, points=points, levels=levels, bezel=bezel)
                 if found is not None and (best is None or found.tracks > best.tracks):
                     best = found
         if best is None or best.tracks == tracks or best.tracks >= FAIR * points:

@@ -38,7 +38,7 @@ class Rendering:
     inside: NDArray[np.bool_]
     beside: NDArray[np.bool_]
 
-    def framed(self, view: Grey) -> Grey:
+    def with_bezel(self, view: Grey) -> Grey:
         """The image with a bezel around the screen, brighter or darker than its rim by as much as in the view, whose corners can be
         tracked too: they hold a pose far from the rest."""
         around = np.ones((2 * BEZEL + 1, 2 * BEZEL + 1), np.uint8)
@@ -109,22 +109,22 @@ def refine(
     points: int = 220,
     window: int = 21,
     levels: int = 2,
-    framed: bool = False,
+    bezel: bool = False,
 ) -> Refined | None:
     """Track the drawn screenshot to the view (Lucas-Kanade, forward and backward) and fit plane and lens to the tracks.
 
-    ``homography`` maps this ``view``'s pixels; the error it bears is about ``window`` 2^``levels`` / 2 pixels. ``framed``: with
-    a bezel around the screen. None when fewer than eight tracks agree, or there would be no bezel to see.
+    ``homography`` maps this ``view``'s pixels; the error it bears is about ``window`` 2^``levels`` / 2 pixels. ``bezel``: with
+    one drawn around the screen. None when fewer than eight tracks agree, or there would be no bezel to see.
     """
     height, width = view.shape
     drawn = render(screen, homography, (width, height))
-    if framed and not drawn.beside.any():
+    if bezel and not drawn.beside.any():
         return None
     radius = max(6, round(width / 36))
-    target, source = normalised(view, radius), normalised(drawn.framed(view) if framed else drawn.image, radius)
+    target, source = normalised(view, radius), normalised(drawn.with_bezel(view) if bezel else drawn.image, radius)
     near = np.ones((5, 5), np.uint8)
-    usable = cv2.erode((drawn.inside | drawn.beside if framed else drawn.inside).astype(np.uint8), near, borderValue=1)
-    if framed:
+    usable = cv2.erode((drawn.inside | drawn.beside if bezel else drawn.inside).astype(np.uint8), near, borderValue=1)
+    if bezel:
         usable &= cv2.dilate((~drawn.beside).astype(np.uint8), near)
     corners = cv2.goodFeaturesToTrack(source, points, 0.01, max(4.0, width / 110), mask=usable, blockSize=5)
     if corners is None or len(corners) < 8:

@@ -82,13 +82,13 @@ def test_the_corners_of_the_screen_hold_a_pose_far_from_the_little_it_shows(pose
     to_fine = view.from_smaller(view.fine)
     rough = Homography(truth) @ to_fine @ Homography.translation(4, -3) @ Homography.scaling(1.004)
 
-    def off(framed_: bool) -> float:
-        found = refine(view.fine, prepared, rough, framed=framed_)
+    def off(*, bezel: bool) -> float:
+        found = refine(view.fine, prepared, rough, bezel=bezel)
         assert found is not None
         return float(np.hypot(*(found.homography.apply(to_fine.inverse().apply(seen)) - ends).T).max())
 
-    assert off(True) < 4
-    assert off(False) > 8
+    assert off(bezel=True) < 4
+    assert off(bezel=False) > 8
 
 
 def test_a_view_inside_the_screen_sees_no_bezel(dialog: RGB) -> None:
@@ -96,4 +96,4 @@ def test_a_view_inside_the_screen_sees_no_bezel(dialog: RGB) -> None:
     view = cv2.warpPerspective(dialog, there.matrix, (480, 360), flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP)
     prepared = PreparedScreen(as_screenshot(dialog))
     assert refine(View(view).fine, prepared, there) is not None
-    assert refine(View(view).fine, prepared, there, framed=True) is None
+    assert refine(View(view).fine, prepared, there, bezel=True) is None
